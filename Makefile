@@ -1,0 +1,113 @@
+# Every target does its own set-up: a checkout, make and a Python of 3.11 or newer with pip are enough.
+#
+#   make demo    make test    make help    make test PYTHON=python3.13
+
+IS_SUITABLE := 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))'
+# The first of these that runs, is new enough and can make environments; `python3` when none does, so that the
+# message of check-python has something to speak about.
+ifeq ($(origin PYTHON), undefined)
+PYTHON := $(or $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$name -c $(IS_SUITABLE) >/dev/null 2>&1 && echo $$name && break; done),python3)
+endif
+
+VENV := .venv
+BIN := $(VENV)/bin
+# An environment belongs to one interpreter and one folder; the names of its stamps say which, so that another
+# PYTHON or a moved checkout builds a new one.
+KEY := $(shell { command -v $(PYTHON); $(PYTHON) -c 'import sys; print(sys.version, sys.base_prefix)'; pwd; } 2>/dev/null \
+	| cksum | cut -d' ' -f1)
+DEV := $(VENV)/.dev-$(KEY)
+DEMO := $(VENV)/.demo-$(KEY)
+# dev.txt holds all of demo.txt in the same versions.
+READY_FOR_DEMO := $(if $(wildcard $(DEV)),$(DEV),$(DEMO))
+
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+# `make lock UPGRADE=--upgrade` takes the newest versions; without it only what pyproject.toml asks for changes.
+UPGRADE ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+INSTALL := -m pip install --quiet --progress-bar off
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate $(UPGRADE)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test test-python-backoff lint format types bench build lock clean check-python
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
+
+demo: $(READY_FOR_DEMO) ## start a bulk email against the package's own simulator and watch it (DEMO_ARGS="--leads 50")
+	@echo "== closebulk demo: a simulator of the API on this machine; nothing is sent to Close"
+	@$(BIN)/closebulk demo $(DEMO_ARGS)
+
+test: $(DEV) ## run the tests with branch coverage and its threshold (PYTEST_ARGS="-k wait")
+	@echo "== Tests, with the branch coverage of every process that they start"
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+test-python-backoff: check-python ## run the tests with python-backoff in the place of backoff
+	@echo "== A second environment, where python-backoff takes the place of backoff"
+	@$(PYTHON) -m venv --clear $(VENV)-python-backoff
+	@$(VENV)-python-backoff/bin/python $(INSTALL) --require-hashes -r requirements/dev.txt
+	@$(VENV)-python-backoff/bin/python -m pip uninstall --quiet --yes backoff
+	@$(VENV)-python-backoff/bin/python $(INSTALL) --require-hashes -r requirements/python-backoff.txt
+	@$(VENV)-python-backoff/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
+	@$(VENV)-python-backoff/bin/python -c 'import importlib.metadata as m; by = m.packages_distributions()["backoff"]; \
+		print("backoff comes from", *by, m.version(by[0])); raise SystemExit(by != ["python-backoff"])'
+	$(VENV)-python-backoff/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(DEV) ## ruff: rules and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: $(DEV) ## let ruff format and fix
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: $(DEV) ## mypy --strict
+	$(BIN)/mypy
+
+bench: $(DEV) ## measure side by side with other clients (needs nginx)
+	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || { \
+		echo "make bench serves its pages with nginx, which is not here. On Debian: apt-get install nginx-light" >&2; exit 1; }
+	$(BIN)/python -m benchmarks
+
+build: $(DEV) ## make the sdist and the wheel in dist/
+	@rm -rf dist
+	$(BIN)/python -m build --no-isolation
+
+lock: $(DEV) ## resolve requirements/*.txt again from pyproject.toml
+	$(COMPILE) pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra cli --group build --constraints requirements/dev.txt --output-file requirements/demo.txt
+	$(COMPILE) --group pyproject.toml:python-backoff --output-file requirements/python-backoff.txt
+
+clean: ## remove environments, caches and builds
+	rm -rf $(VENV) $(VENV)-python-backoff dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	find closebulk_async tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+check-python:
+	@$(PYTHON) -c $(IS_SUITABLE) >/dev/null 2>&1 || { \
+		echo "This needs Python 3.11 or newer with the modules venv and ensurepip; tried: $(PYTHON)" \
+			"($$($(PYTHON) --version 2>&1))." >&2; \
+		echo "On Debian and Ubuntu: apt-get install python3 python3-venv. Or say which one: make PYTHON=/path/to/python3.12" >&2; \
+		exit 1; }
+
+# Both rules begin with an empty environment: what an older lock installed must not linger.
+$(DEV): requirements/dev.txt pyproject.toml | check-python
+	@echo "== Making $(VENV) with $$($(PYTHON) --version): what requirements/dev.txt locks, and this package, editable"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python $(INSTALL) --require-hashes -r requirements/dev.txt
+	@$(BIN)/python $(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEMO): requirements/demo.txt pyproject.toml | check-python
+	@echo "== Making $(VENV) with $$($(PYTHON) --version): what requirements/demo.txt locks, and this package, editable"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python $(INSTALL) --require-hashes -r requirements/demo.txt
+	@$(BIN)/python $(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
