@@ -27,7 +27,8 @@ DEMO_ARGS ?=
 UPGRADE ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-INSTALL := -m pip install --quiet --progress-bar off
+# Quiet twice: a folder or index of the machine's own pip configuration that lacks a package is not worth a warning each.
+INSTALL := -m pip install --quiet --quiet --progress-bar off
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate $(UPGRADE)
 
