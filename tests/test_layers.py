@@ -166,6 +166,8 @@ def _wrong_counts(modules: Mapping[str, Module]) -> Iterator[str]:
         m.path for m in modules.values() for item in m.imports if item.target.partition(".")[0] == "backoff"
     )
     for what, home, counts in (("ClientSession(", "transport", sessions), ("import backoff", "policy", backoffs)):
+        if home not in modules:
+            yield f"{what} has lost its home, {home}"
         for module in modules.values():
             expected = int(module.name == home)
             if counts[module.path] != expected:
@@ -270,6 +272,15 @@ def test_checker_finds_a_cycle_within_a_band(tmp_path: Path) -> None:
     (breach,) = find_breaches(root)
     assert breach.startswith("cycle: ")
     assert {"models", "progress"} <= set(re.findall(r"\w+", breach))
+
+
+def test_checker_finds_a_missing_home(tmp_path: Path) -> None:
+    """A tree without the modules that own the session and backoff is reported, so that a renamed one is noticed."""
+    root = write_tree(tmp_path, {})
+    (root / "transport.py").unlink()
+    (root / "policy.py").unlink()
+    lost = [sentence for sentence in find_breaches(root) if "has lost its home" in sentence]
+    assert lost == ["ClientSession( has lost its home, transport", "import backoff has lost its home, policy"]
 
 
 def test_checker_misses_the_session_and_backoff(tmp_path: Path) -> None:
