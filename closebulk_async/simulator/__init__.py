@@ -1,0 +1,72 @@
+"""A server that behaves like the bulk-action part of Close's API, for tests and demonstrations.
+
+`async with Simulator() as sim:` serves `sim.base_url` on 127.0.0.1; `python -m closebulk_async.simulator` does so as a
+program. It shares no code with the client, so that one misreading of the API cannot pass on both sides.
+
+**What it serves**: the four kinds under `/bulk_action/`, `/me/`, API keys and bearer tokens, pagination, `_fields`,
+rate limits, and the faults of `simulator.faults`. A job's status is a function of the clock and of its `Plan`.
+
+**Where it may differ from the service.** No source says, so these are guesses, each with the place that changes it:
+
+- verb and address of pause and resume: `PUT` on the item (`change_method`);
+- the order of lists: newest first (`list_order`); `max_skip` of bulk actions: 250000, seen elsewhere (`max_skip`);
+- ids of edits and sequence subscriptions begin with invented prefixes (`id_prefixes`);
+- a path without its last slash is redirected with 301 (`slash_redirect`);
+- how long a new job stays unseen: not at all (`Plan.shown_after`); a pause takes effect at once (`Plan.pausing`);
+- when counts are known: once the job is processing (`Plan.counting`); null before that;
+- a failed job stops with a part of its objects processed (`Plan.fails_at`), and says nothing about why;
+- endpoint groups are method and kind; window and header spelling are those seen live (`Limits`).
+
+Guesses without a setting, where a scripted answer can stand in (`faults.reply`, `faults.altered`):
+
+- pausing a job that is paused or has ended, resuming one that is not paused or was paused more than 7 days ago, and any
+  unknown status word answer 400 with texts of our own; other fields of the PUT are ignored;
+- the ten newer edit types and `reassign` need nothing; `template_id` and `email_account_id` need not be sent;
+- a negative `results_limit` or `_limit` is refused; a `custom_field_value` that is no text is echoed as its JSON;
+- `bulk_object_type` may be sent, and is `lead` otherwise; 404s and 405s have texts of our own;
+- `n_objects` shrinks with `results_limit` in proportion to the leads.
+
+**What it leaves out**: it has no leads. Queries are not run (the counts come from the plan), referenced ids are not
+looked up, and no mail, webhook or event is sent.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import faults
+    from .clock import Clock
+    from .faults import Fault
+    from .jobs import Job
+    from .limits import Limits
+    from .messages import Request
+    from .plans import CURVES, Plan
+    from .server import Simulator
+
+__all__ = ["CURVES", "Clock", "Fault", "Job", "Limits", "Plan", "Request", "Simulator", "faults"]
+
+# Loaded when first asked for (PEP 562): the program answers `--help` without importing aiohttp.
+_HOMES = {
+    "CURVES": ".plans",
+    "Clock": ".clock",
+    "Fault": ".faults",
+    "Job": ".jobs",
+    "Limits": ".limits",
+    "Plan": ".plans",
+    "Request": ".messages",
+    "Simulator": ".server",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "faults":
+        return import_module(".faults", __name__)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

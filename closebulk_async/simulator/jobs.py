@@ -1,0 +1,182 @@
+"""One bulk action: what was asked, how it will go, and what a response says about it at an instant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from attrs import define, evolve, field, frozen
+
+from .kinds import Json, JsonObject, Kind
+from .plans import Plan
+from .refusals import NOT_A_CHOICE, refused, refused_fields
+
+if TYPE_CHECKING:
+    from .kinds import Field
+
+RESUMABLE_FOR = timedelta(days=7)
+
+# The fields that move while a job runs; values that were set by hand for them give way when its status is changed.
+_MOVING = ("status", "date_updated", "n_leads_processed", "n_objects_processed")
+
+
+@frozen(kw_only=True)
+class Pause:
+    """One pause, in seconds since the job's start: it begins at `begins`, `resumed` asks for its end at `ends`."""
+
+    begins: float
+    resumed: float | None = None
+    ends: float | None = None
+
+    def lasted(self, elapsed: float) -> float:
+        """How much of the time until `elapsed` was spent in this pause."""
+        until = elapsed if self.ends is None else min(elapsed, self.ends)
+        return max(0.0, until - self.begins)
+
+
+@define(eq=False, kw_only=True)
+class Job:
+    """A bulk action of the simulator.
+
+    Everything that a response says is a function of the instant it is asked for; only `pause` and `resume` change
+    the object. `fixed` holds response fields that were set by hand and `without` names those that are left out.
+    """
+
+    id: str
+    kind: Kind
+    request: Mapping[str, Json]
+    plan: Plan
+    created_at: datetime
+    organization_id: str
+    user_id: str
+    fixed: JsonObject = field(factory=dict)
+    without: frozenset[str] = frozenset()
+    _pauses: tuple[Pause, ...] = field(default=(), init=False)
+    # What a job that was put there half done had behind it, less what its age would say; seconds of activity.
+    _head_start: float = field(default=0.0, init=False)
+
+    def snapshot(self, now: datetime) -> JsonObject:
+        """The response object at that instant: every field of the kind's schema, sorted by name as the vendor does."""
+        elapsed = self._elapsed(now)
+        active = self._active(elapsed)
+        plan = self.plan
+        counted = plan.is_counted(active)
+        row: JsonObject = {
+            "created_by": self.user_id,
+            "date_created": spell_date(self.created_at),
+            "date_updated": spell_date(self.created_at + timedelta(seconds=self._updated(elapsed))),
+            "id": self.id,
+            "n_leads": plan.leads if counted else None,
+            "n_leads_processed": plan.processed(plan.leads, active),
+            "n_objects": plan.n_objects if counted else None,
+            "n_objects_processed": plan.processed(plan.n_objects, active),
+            "organization_id": self.organization_id,
+            "status": self._status(elapsed),
+            "updated_by": self.user_id,
+            **{known.name: _echo(known, self.request.get(known.name)) for known in self.kind.fields if known.echoed},
+            **deepcopy(self.fixed),
+        }
+        return {name: row[name] for name in sorted(row) if name not in self.without}
+
+    def is_shown(self, now: datetime) -> bool:
+        """Whether the service already shows the job to those who read."""
+        return self._elapsed(now) >= self.plan.shown_after
+
+    def echo(self, name: str) -> Json:
+        """What a response says for a field of the request."""
+        return self.fixed.get(name, self.request.get(name))
+
+    def change(self, body: Mapping[str, Json], now: datetime) -> None:
+        """Carry out a PUT; raises `RefusedError` when the service would not. Fields other than `status` are ignored."""
+        wanted = body.get("status")
+        if wanted is None:
+            return
+        if wanted == "paused":
+            self.pause(now)
+        elif wanted == "resuming":
+            self.resume(now)
+        else:
+            raise refused_fields({"status": NOT_A_CHOICE})
+
+    def pause(self, now: datetime) -> None:
+        """Pause the job; raises `RefusedError` (400) unless it is in progress."""
+        row = self.snapshot(now)
+        if row["status"] in ("paused", "done", "error"):
+            raise refused(f"Only a bulk action in progress can be paused, this one is {row['status']}.")
+        self._release(row, now)
+        self._pauses = (*self._pauses, Pause(begins=self._elapsed(now) + self.plan.pausing))
+
+    def resume(self, now: datetime) -> None:
+        """Resume the job; raises `RefusedError` (400) unless it was paused in the last seven days."""
+        row = self.snapshot(now)
+        if row["status"] != "paused":
+            raise refused(f"Only a paused bulk action can be resumed, this one is {row['status']}.")
+        if now - (read_date(row["date_updated"]) or self.created_at) > RESUMABLE_FOR:
+            raise refused("A bulk action can only be resumed within 7 days of being paused.")
+        self._release(row, now)
+        elapsed = self._elapsed(now)
+        *earlier, pause = self._pauses or (Pause(begins=elapsed),)
+        self._pauses = (*earlier, evolve(pause, resumed=elapsed, ends=elapsed + self.plan.resuming))
+
+    def _release(self, row: JsonObject, now: datetime) -> None:
+        """Let a job whose progress was set by hand go on by its plan from there."""
+        if not any(name in self.fixed for name in _MOVING):
+            return
+        self.fixed = {name: value for name, value in self.fixed.items() if name not in _MOVING}
+        total, processed = row["n_objects"], row["n_objects_processed"]
+        share = processed / total if isinstance(processed, int) and isinstance(total, int) and total else 0.0
+        self._head_start = self.plan.active_at(share) - self._elapsed(now)
+
+    def _elapsed(self, now: datetime) -> float:
+        return (now - self.created_at).total_seconds()
+
+    def _active(self, elapsed: float) -> float:
+        return self._head_start + elapsed - self._paused_for(elapsed)
+
+    def _paused_for(self, elapsed: float) -> float:
+        return sum(pause.lasted(elapsed) for pause in self._pauses)
+
+    def _status(self, elapsed: float) -> str:
+        natural = self.plan.status(self._active(elapsed))
+        pause = self._pauses[-1] if self._pauses else None
+        if natural == self.plan.ends or pause is None or elapsed < pause.begins:
+            return natural
+        if pause.ends is None:
+            return "paused"
+        return "resuming" if elapsed < pause.ends else natural
+
+    def _updated(self, elapsed: float) -> float:
+        """Seconds from the start to the last change that a reader could see."""
+        status = self._status(elapsed)
+        if status == self.plan.ends:
+            return self.plan.duration - self._head_start + self._paused_for(elapsed)
+        if status == "paused":
+            return self._pauses[-1].begins
+        if status == "resuming":
+            return self._pauses[-1].resumed or 0.0
+        return 0.0 if status == "created" else elapsed
+
+
+def spell_date(instant: datetime) -> str:
+    """An instant in the service's spelling: ISO 8601 in UTC with microseconds and offset."""
+    return instant.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def read_date(value: Json) -> datetime | None:
+    """The instant of a date given as datetime or text; None for anything else, also for a date without an offset."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, datetime) and value.tzinfo else None
+
+
+def _echo(known: Field, value: Json) -> Json:
+    """What a response says for a field that was sent as `value`: nothing becomes the default, a number its text."""
+    if value is None:
+        return deepcopy(known.default)
+    return value if isinstance(value, str) or known.types[0] is not str else json.dumps(value)

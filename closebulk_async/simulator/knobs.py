@@ -1,0 +1,35 @@
+"""What a test may set about the service, each with the value that is documented or the safest guess."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from attrs import define, field
+
+from .limits import Limits
+from .listing import ListOrder
+from .plans import Plan
+
+
+@define(kw_only=True, eq=False)
+class Knobs:
+    """Settings that take effect with the next request.
+
+    Documented or seen: `max_limit` (the framework's default), `max_skip` (seen at another resource), `gzip`.
+    Not confirmed by any source, so that a client must stand each value: `list_order`, `short_pages` (rows of a page at
+    most, however many were asked for), `slash_redirect` (status for a path without its last slash, None for a 404),
+    `change_method` (the verb that pauses and resumes), `id_prefixes` (by kind, in place of those in the table).
+    `limits` are the rate limits, None for none; `plan` is for jobs without one of their own.
+    """
+
+    plan: Plan = field(factory=Plan)
+    limits: Limits | None = None
+    max_limit: int = 100
+    max_skip: int = 250_000
+    list_order: ListOrder = "newest"
+    short_pages: int | None = None
+    slash_redirect: int | None = 301
+    change_method: str = "PUT"
+    id_prefixes: Mapping[str, str] = MappingProxyType({})
+    gzip: bool = True

@@ -1,0 +1,164 @@
+"""The API as a function from requests to answers; knows no socket."""
+
+from __future__ import annotations
+
+import base64
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from attrs import evolve
+
+from .bodies import check_create, read_object
+from .jobs import Job
+from .kinds import KINDS
+from .limits import Limiter, Verdict
+from .listing import cut_page, matching, narrowed, ordered, read_window
+from .messages import Answer, Request, json_answer
+from .refusals import RefusedError, refused
+from .store import JobStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from .kinds import JsonObject, Kind
+    from .knobs import Knobs
+
+BASE_PATH = "/api/v1"
+
+
+class Service:
+    """Carries out requests for one organization."""
+
+    def __init__(self, knobs: Knobs, *, api_key: str, bearer_tokens: Sequence[str], seed: int) -> None:
+        self.store = JobStore(seed=seed)
+        self.organization_id = self.store.make_id("orga_")
+        self.user_id = self.store.make_id("user_")
+        self._knobs = knobs
+        self._limiter = Limiter()
+        basic = base64.b64encode(f"{api_key}:".encode()).decode()
+        self._credentials = {f"basic {basic}", *(f"bearer {token}" for token in bearer_tokens)}
+
+    def answer(self, request: Request) -> Answer:
+        """Carry out one request at the instant of its arrival; whatever it asks, there is an answer."""
+        path = request.path
+        if not path.endswith("/") and self._knobs.slash_redirect is not None:
+            query = "?" + urlencode(request.query) if request.query else ""
+            return Answer(self._knobs.slash_redirect, headers=(("location", f"{path}/{query}"),))
+        key = _credential(request)
+        verdict = self._admit(request, key)
+        if not verdict.allowed:
+            typed = (("content-type", "application/json"),) if verdict.body else ()
+            return Answer(HTTPStatus.TOO_MANY_REQUESTS, verdict.body, (*typed, *verdict.headers))
+        try:
+            if key not in self._credentials:
+                raise refused("Unauthorized", status=401)
+            answer = json_answer(self._dispatch(_without_override(request)))
+        except RefusedError as refusal:
+            answer = json_answer(refusal.payload, status=refusal.status, headers=refusal.headers)
+        return answer.with_headers(verdict.headers)
+
+    def _admit(self, request: Request, key: str) -> Verdict:
+        return self._limiter.admit(
+            self._knobs.limits,
+            key=key,
+            is_known=key in self._credentials,
+            group=group_of(request.method, request.path),
+            now=request.at.timestamp(),
+        )
+
+    def _dispatch(self, request: Request) -> object:
+        endpoints = self._endpoints(_segments(request.path))
+        if request.method in endpoints:
+            return endpoints[request.method](request)
+        if request.method == "POST":
+            raise refused("Did you mean to use PUT?", status=404)
+        raise refused("Method Not Allowed", status=405, headers=(("allow", ", ".join(endpoints)),))
+
+    def _endpoints(self, segments: Sequence[str]) -> Mapping[str, Callable[[Request], object]]:
+        match segments:
+            case ["me"]:
+                return {"GET": self._me}
+            case ["bulk_action", name] if name in KINDS:
+                kind = KINDS[name]
+                return {
+                    "GET": lambda request: self._list(kind, request),
+                    "POST": lambda request: self._create(kind, request),
+                }
+            case ["bulk_action", name, job_id] if name in KINDS:
+                kind = KINDS[name]
+                return {
+                    "GET": lambda request: self._read(kind, job_id, request),
+                    self._knobs.change_method: lambda request: self._change(kind, job_id, request),
+                }
+            case _:
+                raise refused("The requested URL was not found.", status=404)
+
+    def _me(self, request: Request) -> JsonObject:
+        row: JsonObject = {
+            "email": "owner@example.com",
+            "first_name": "Ada",
+            "id": self.user_id,
+            "last_name": "Example",
+            "organizations": [{"id": self.organization_id, "name": "Example Inc."}],
+        }
+        return narrowed(row, request.query)
+
+    def _list(self, kind: Kind, request: Request) -> JsonObject:
+        knobs = self._knobs
+        window = read_window(request.query, max_limit=knobs.max_limit, max_skip=knobs.max_skip)
+        found = matching(ordered(self.store.of_kind(kind), knobs.list_order), request.query, request.at)
+        page, has_more = cut_page(found, window, at_most=knobs.short_pages)
+        return {"data": [narrowed(job.snapshot(request.at), request.query) for job in page], "has_more": has_more}
+
+    def _create(self, kind: Kind, request: Request) -> JsonObject:
+        body = read_object(request.body, request.headers)
+        check_create(kind, body)
+        plan = self.store.next_plan(kind) or self._knobs.plan
+        results_limit = body.get("results_limit")
+        job = Job(
+            id=self.store.make_id(self._knobs.id_prefixes.get(kind.name, kind.id_prefix)),
+            kind=kind,
+            request=body,
+            plan=plan.limited(results_limit if isinstance(results_limit, int) else None),
+            created_at=request.at,
+            organization_id=self.organization_id,
+            user_id=self.user_id,
+        )
+        self.store.add(job)
+        return narrowed(job.snapshot(request.at), request.query)
+
+    def _read(self, kind: Kind, job_id: str, request: Request) -> JsonObject:
+        return narrowed(self.store.find(kind, job_id, request.at).snapshot(request.at), request.query)
+
+    def _change(self, kind: Kind, job_id: str, request: Request) -> JsonObject:
+        job = self.store.find(kind, job_id, request.at)
+        job.change(read_object(request.body, request.headers), request.at)
+        return narrowed(job.snapshot(request.at), request.query)
+
+
+def group_of(method: str, path: str) -> str:
+    """The endpoint group that a request counts for: method and path without an id, `"GET /bulk_action/email/"`.
+
+    The service's groups are not published; a path and its items in one group per method is a guess.
+    """
+    return f"{method} /{''.join(f'{segment}/' for segment in _segments(path)[:2])}"
+
+
+def _segments(path: str) -> list[str]:
+    """The parts of a path below the base path; empty for a path elsewhere."""
+    return path.removeprefix(BASE_PATH).strip("/").split("/") if path.startswith(f"{BASE_PATH}/") else []
+
+
+def _credential(request: Request) -> str:
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    return f"{scheme.lower()} {secret.strip()}"
+
+
+def _without_override(request: Request) -> Request:
+    """The GET that a POST with `x-http-method-override` stands for; its parameters are in the body's `_params`."""
+    if request.method != "POST" or request.headers.get("x-http-method-override", "").upper() != "GET":
+        return request
+    params = read_object(request.body, request.headers).get("_params")
+    query = {name: str(value) for name, value in params.items()} if isinstance(params, dict) else {}
+    return evolve(request, method="GET", query={**request.query, **query})

@@ -1,0 +1,71 @@
+"""The jobs of a simulated organization and the plans for those to come."""
+
+from __future__ import annotations
+
+import random
+import string
+from bisect import insort
+from typing import TYPE_CHECKING
+
+from .refusals import refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from .jobs import Job
+    from .kinds import Kind
+    from .plans import Plan
+
+_BASE62 = string.digits + string.ascii_letters
+_ID_LENGTH = 43  # as in every id of the vendor's samples
+
+
+class JobStore:
+    """All jobs, by id and by kind."""
+
+    def __init__(self, *, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._by_id: dict[str, Job] = {}
+        self._by_kind: dict[str, list[Job]] = {}
+        self._plans: list[tuple[str | None, Plan]] = []
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """All jobs in the order in which they were put here."""
+        return tuple(self._by_id.values())
+
+    def of_kind(self, kind: Kind) -> Sequence[Job]:
+        """The jobs of one kind, oldest first."""
+        return self._by_kind.get(kind.name, ())
+
+    def find(self, kind: Kind, job_id: str, now: datetime) -> Job:
+        """The job of that kind and id; raises `RefusedError` (404) when there is none or it is not shown yet."""
+        job = self._by_id.get(job_id)
+        if job is None or job.kind != kind or not job.is_shown(now):
+            raise refused("Object does not exist.", status=404)
+        return job
+
+    def add(self, job: Job) -> None:
+        """Keep a job; raises `ValueError` when its id is taken."""
+        if job.id in self._by_id:
+            raise ValueError(f"there is a job with the id {job.id!r} already")
+        self._by_id[job.id] = job
+        # To the right of its equals: of two jobs of one instant the one that came later counts as younger.
+        insort(self._by_kind.setdefault(job.kind.name, []), job, key=lambda other: other.created_at)
+
+    def make_id(self, prefix: str) -> str:
+        """A new id: the prefix and 43 characters, the same in every run with the same seed."""
+        return prefix + "".join(self._random.choices(_BASE62, k=_ID_LENGTH))
+
+    def queue_plan(self, plan: Plan, kind: str | None) -> None:
+        """Keep a plan for the next job of that kind (of any kind when None)."""
+        self._plans.append((kind, plan))
+
+    def next_plan(self, kind: Kind) -> Plan | None:
+        """The plan that was queued first of those that fit the kind, taken out of the queue; None without one."""
+        for index, (wanted, plan) in enumerate(self._plans):
+            if wanted in (None, kind.name):
+                del self._plans[index]
+                return plan
+        return None
