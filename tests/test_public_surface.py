@@ -66,7 +66,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     ),
     "policy": ("NO_RETRY", "PollPolicy", "RetryPolicy", "Timeouts"),
     "progress": ("Progress",),
-    "query": ("Query",),
+    "query": (),
     "ratelimit": (),
     "starting": (),
     "starts": ("DeleteStart", "EditStart", "EmailStart", "Intent", "SequenceStart"),
