@@ -24,7 +24,8 @@ BANDS: Mapping[str, int] = {
     **dict.fromkeys(("errors", "models", "query", "policy", "progress", "convert", "wire", "starts"), VALUES),
     **dict.fromkeys(("ratelimit", "signing", "telemetry"), VALUES),
     **dict.fromkeys(("clock", "limiter", "auth", "transport", "journal"), OUTSIDE),
-    **dict.fromkeys(("starting", "watching", "endpoints", "exports", "search", "outcomes", "client"), SDK),
+    **dict.fromkeys(("starting", "watching", "waiting", "batches", "endpoints", "client"), SDK),
+    **dict.fromkeys(("exports", "search", "outcomes"), SDK),
     **dict.fromkeys(("webhooks", "cli", "dashboard", "integrations", "testing", "simulator"), PROGRAMS),
     "__init__": SDK,
 }
@@ -128,7 +129,7 @@ def _wrong_directions(module: Module, *, package: str) -> Iterator[str]:
         target = _below(item.target, package)
         where = f"{module.path}:{item.line}"
         if module.top == "simulator":
-            # One misreading of the API must not pass on both sides, so nothing is shared with the client.
+            # One misreading of the API must not pass on both sides: it knows nothing of the client.
             if (target and target.partition(".")[0] != "simulator") or (target and not item.relative):
                 yield f"{where} imports {item.target}: the simulator imports only itself, relatively"
             continue

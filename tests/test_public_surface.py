@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PUBLIC: Mapping[str, tuple[str, ...]] = {
     "auth": ("ApiKey", "Auth", "BearerToken"),
+    "batches": ("Outcome",),
     "client": ("CloseBulk",),
     "clock": ("Clock", "SystemClock"),
     "convert": (),
@@ -71,7 +72,8 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "starting": (),
     "starts": ("DeleteStart", "EditStart", "EmailStart", "Intent", "SequenceStart"),
     "transport": (),
-    "watching": ("Outcome", "Wait"),
+    "waiting": ("Wait",),
+    "watching": (),
     "wire": (),
 }
 """Every module of bands 1 to 3 with the names of it that the package exports. A new name is a promise: add it here."""
