@@ -49,6 +49,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
         "WaitTimeout",
         "WatchLostError",
     ),
+    "kinds": (),
     "models": (
         "BulkAction",
         "BulkDelete",
@@ -65,13 +66,14 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
         "SequenceActionType",
         "Status",
     ),
-    "policy": ("NO_RETRY", "PollPolicy", "RetryPolicy", "Timeouts"),
+    "policy": ("PollPolicy", "RetryPolicy", "Timeouts"),
     "progress": ("Progress",),
     "query": (),
     "ratelimit": (),
     "starting": (),
     "starts": ("DeleteStart", "EditStart", "EmailStart", "Intent", "SequenceStart"),
     "transport": (),
+    "version": ("__version__",),
     "waiting": ("Wait",),
     "watching": (),
     "wire": (),
@@ -117,7 +119,7 @@ def test_export_is_the_module_s_own(module: str, name: str) -> None:
 
 def test_dir_agrees() -> None:
     """`dir()` shows the exports, and beside them only private names and the package's own modules."""
-    shown = {name for name in dir(closebulk_async) if not name.startswith("_")}
+    shown = {name for name in dir(closebulk_async) if not name.startswith("_") or name == "__version__"}
     assert shown >= set(closebulk_async.__all__)
     assert shown - set(closebulk_async.__all__) <= {*PUBLIC, *PROGRAMS}
 

@@ -1,0 +1,204 @@
+"""Start Close bulk actions from asyncio, wait for them, and know how far they are.
+
+    async with CloseBulk(api_key="api_...") as close:
+        action = await close.emails.create(template_id=..., email_account_id=..., s_query={...})
+        async for progress in close.wait_until_done(action):
+            print(progress.n_objects_processed, progress.n_objects, progress.eta)
+
+Names are loaded when they are first used, so that `import closebulk_async` alone costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from closebulk_async.auth import ApiKey, Auth, BearerToken
+    from closebulk_async.batches import Outcome
+    from closebulk_async.client import CloseBulk
+    from closebulk_async.clock import Clock, SystemClock
+    from closebulk_async.endpoints import BulkActions
+    from closebulk_async.errors import (
+        AmbiguousStartError,
+        APIError,
+        AuthenticationError,
+        BadRequestError,
+        BulkActionFailed,
+        BulkActionPaused,
+        BulkActionStalled,
+        ClientClosedError,
+        CloseBulkError,
+        DecodeError,
+        FieldNotRequested,
+        InvalidRequestError,
+        NotFoundError,
+        PermissionDeniedError,
+        PlanLimitError,
+        RateLimitedError,
+        ServerError,
+        StartError,
+        TransportError,
+        UnsafeQueryError,
+        WaitClosedError,
+        WaitError,
+        WaitTimeout,
+        WatchLostError,
+    )
+    from closebulk_async.models import (
+        BulkAction,
+        BulkDelete,
+        BulkEdit,
+        BulkEmail,
+        BulkObjectType,
+        BulkSequenceSubscription,
+        ContactPreference,
+        CustomFieldOperation,
+        EditType,
+        JobRef,
+        Kind,
+        Page,
+        SequenceActionType,
+        Status,
+    )
+    from closebulk_async.policy import PollPolicy, RetryPolicy, Timeouts
+    from closebulk_async.progress import Progress
+    from closebulk_async.starts import DeleteStart, EditStart, EmailStart, Intent, SequenceStart
+    from closebulk_async.version import __version__
+    from closebulk_async.waiting import Wait
+
+__all__ = [
+    "APIError",
+    "AmbiguousStartError",
+    "ApiKey",
+    "Auth",
+    "AuthenticationError",
+    "BadRequestError",
+    "BearerToken",
+    "BulkAction",
+    "BulkActionFailed",
+    "BulkActionPaused",
+    "BulkActionStalled",
+    "BulkActions",
+    "BulkDelete",
+    "BulkEdit",
+    "BulkEmail",
+    "BulkObjectType",
+    "BulkSequenceSubscription",
+    "ClientClosedError",
+    "Clock",
+    "CloseBulk",
+    "CloseBulkError",
+    "ContactPreference",
+    "CustomFieldOperation",
+    "DecodeError",
+    "DeleteStart",
+    "EditStart",
+    "EditType",
+    "EmailStart",
+    "FieldNotRequested",
+    "Intent",
+    "InvalidRequestError",
+    "JobRef",
+    "Kind",
+    "NotFoundError",
+    "Outcome",
+    "Page",
+    "PermissionDeniedError",
+    "PlanLimitError",
+    "PollPolicy",
+    "Progress",
+    "RateLimitedError",
+    "RetryPolicy",
+    "SequenceActionType",
+    "SequenceStart",
+    "ServerError",
+    "StartError",
+    "Status",
+    "SystemClock",
+    "Timeouts",
+    "TransportError",
+    "UnsafeQueryError",
+    "Wait",
+    "WaitClosedError",
+    "WaitError",
+    "WaitTimeout",
+    "WatchLostError",
+    "__version__",
+]
+
+
+_MODULE_OF = {
+    "ApiKey": "auth",
+    "Auth": "auth",
+    "BearerToken": "auth",
+    "Outcome": "batches",
+    "CloseBulk": "client",
+    "Clock": "clock",
+    "SystemClock": "clock",
+    "BulkActions": "endpoints",
+    "APIError": "errors",
+    "AmbiguousStartError": "errors",
+    "AuthenticationError": "errors",
+    "BadRequestError": "errors",
+    "BulkActionFailed": "errors",
+    "BulkActionPaused": "errors",
+    "BulkActionStalled": "errors",
+    "ClientClosedError": "errors",
+    "CloseBulkError": "errors",
+    "DecodeError": "errors",
+    "FieldNotRequested": "errors",
+    "InvalidRequestError": "errors",
+    "NotFoundError": "errors",
+    "PermissionDeniedError": "errors",
+    "PlanLimitError": "errors",
+    "RateLimitedError": "errors",
+    "ServerError": "errors",
+    "StartError": "errors",
+    "TransportError": "errors",
+    "UnsafeQueryError": "errors",
+    "WaitClosedError": "errors",
+    "WaitError": "errors",
+    "WaitTimeout": "errors",
+    "WatchLostError": "errors",
+    "BulkAction": "models",
+    "BulkDelete": "models",
+    "BulkEdit": "models",
+    "BulkEmail": "models",
+    "BulkObjectType": "models",
+    "BulkSequenceSubscription": "models",
+    "ContactPreference": "models",
+    "CustomFieldOperation": "models",
+    "EditType": "models",
+    "JobRef": "models",
+    "Kind": "models",
+    "Page": "models",
+    "SequenceActionType": "models",
+    "Status": "models",
+    "PollPolicy": "policy",
+    "RetryPolicy": "policy",
+    "Timeouts": "policy",
+    "Progress": "progress",
+    "DeleteStart": "starts",
+    "EditStart": "starts",
+    "EmailStart": "starts",
+    "Intent": "starts",
+    "SequenceStart": "starts",
+    "__version__": "version",
+    "Wait": "waiting",
+}
+"""Where each export is defined; a test holds it to the imports above and to `__all__`."""
+
+
+def __getattr__(name: str) -> object:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals().keys() - {"TYPE_CHECKING", "annotations"}, *__all__]

@@ -1,0 +1,190 @@
+"""`CloseBulk`: the client, which wires the parts together."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+
+import attrs
+
+from closebulk_async.auth import ApiKey, Auth
+from closebulk_async.batches import Outcome, run_many, wait_all
+from closebulk_async.clock import Clock, SystemClock
+from closebulk_async.endpoints import (
+    ActionLike,
+    Engine,
+    WaitKeywords,
+    get_action,
+    set_status,
+    to_ref,
+    wait_for,
+)
+from closebulk_async.errors import AuthenticationError, InvalidRequestError
+from closebulk_async.kinds import BulkDeletes, BulkEdits, BulkEmails, BulkSequenceSubscriptions
+from closebulk_async.models import BulkAction, JobRef, Status
+from closebulk_async.policy import PollPolicy, RetryPolicy, Timeouts
+from closebulk_async.starting import Starter
+from closebulk_async.starts import DeleteStart, EditStart, EmailStart, SequenceStart, Start
+from closebulk_async.transport import Connection, Transport, check_base_url, check_tz_offset
+from closebulk_async.watching import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping
+    from types import TracebackType
+
+    import aiohttp
+
+    from closebulk_async.waiting import Wait
+
+A = TypeVar("A", bound=BulkAction)
+
+BASE_URL = "https://api.close.com/api/v1"
+
+
+class CloseBulk:
+    """The client: `async with CloseBulk(api_key="api_…") as close:`.
+
+    Its endpoints are `emails`, `deletes`, `edits` and `sequence_subscriptions`. It opens its session at the first
+    request and closes it at the end of the block, or uses the caller's `session`, which it never closes. At the end,
+    open waits raise ClientClosedError, and a start whose POST may have left is waited for; no action is ever touched
+    by that.
+
+    `auth` is for whoever has no API key: `BearerToken("…")`. Without both, `CLOSE_API_KEY` is read, and nothing else of
+    the environment. `tz_offset` (hours from UTC) is what the service reads relative dates of queries by. `defaults`
+    fills what a `create` leaves out, for example `{"send_done_email": False}`. Raises AuthenticationError without a
+    key and InvalidRequestError for a base URL that would send a key unencrypted to another machine.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        auth: Auth | None = None,
+        base_url: str = BASE_URL,
+        session: aiohttp.ClientSession | None = None,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        poll: PollPolicy = PollPolicy(),  # noqa: B008 - frozen
+        tz_offset: float | None = None,
+        clock: Clock | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        user_agent: str | None = None,
+    ) -> None:
+        """Check what was given; nothing is opened and nothing sent."""
+        clock = clock or SystemClock()
+        connection = Connection(
+            base_url=check_base_url(base_url),
+            auth=_choose_auth(api_key, auth),
+            timeouts=timeouts,
+            retry=retry,
+            clock=clock,
+            tz_offset=check_tz_offset(tz_offset),
+            user_agent=user_agent,
+        )
+        transport = Transport(connection, session=session)
+        self._engine = Engine(
+            transport=transport,
+            starter=Starter(transport),
+            watcher=Watcher(transport, clock=clock, policy=poll),
+            defaults=_check_defaults(defaults or {}),
+        )
+        self._base_url = connection.base_url
+        self.emails = BulkEmails(self._engine)
+        self.deletes = BulkDeletes(self._engine)
+        self.edits = BulkEdits(self._engine)
+        self.sequence_subscriptions = BulkSequenceSubscriptions(self._engine)
+
+    @classmethod
+    def from_env(cls, api_key: str | None = None, **keywords: Any) -> Self:
+        """As the constructor, with `CLOSE_BASE_URL` for a `base_url` that is not given."""
+        base_url = os.environ.get("CLOSE_BASE_URL")
+        return cls(api_key, **({"base_url": base_url} if base_url else {}) | keywords)
+
+    def __repr__(self) -> str:
+        return f"CloseBulk(base_url={self._base_url!r})"
+
+    async def __aenter__(self) -> Self:
+        self._engine.transport.open()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the client. Waits for every POST whose outcome is not known yet, at most for its total timeout."""
+        engine = self._engine
+        await engine.watcher.aclose()
+        await engine.starter.drain()
+        await engine.transport.aclose()
+
+    async def get(self, ref: ActionLike[A], *, fields: Iterable[str] | None = None) -> A:
+        """The action that a ref names, of whatever kind. Raises NotFoundError."""
+        return await get_action(self._engine, to_ref(ref), fields=fields)
+
+    async def pause(self, ref: ActionLike[A]) -> A:
+        """Pause the action that a ref names, as its endpoint's `pause` does."""
+        return await set_status(self._engine, to_ref(ref), Status.PAUSED)
+
+    async def resume(self, ref: ActionLike[A]) -> A:
+        """Resume the action that a ref names, as its endpoint's `resume` does."""
+        return await set_status(self._engine, to_ref(ref), Status.RESUMING)
+
+    @overload
+    def wait_until_done(self, action: str, **options: Unpack[WaitKeywords]) -> Wait[BulkAction]: ...
+
+    @overload
+    def wait_until_done(self, action: A | JobRef[A], **options: Unpack[WaitKeywords]) -> Wait[A]: ...
+
+    def wait_until_done(self, action: Any, **options: Unpack[WaitKeywords]) -> Wait[Any]:
+        """Wait for the end of an action, its ref or the ref's text: iterate for progress, await for the action.
+
+        `timeout` bounds the wait (WaitTimeout; the action goes on), `stall_timeout` the time without any movement
+        (BulkActionStalled). `on_paused` is `"wait"`, `"raise"` (BulkActionPaused) or `"return"`. With `heartbeat` an
+        iteration also steps when nothing moved for that long. Nothing limits a wait by default: an action may take
+        days.
+        """
+        return wait_for(self._engine, to_ref(action), options)
+
+    async def wait_all(
+        self, actions: Iterable[ActionLike[Any]], **options: Unpack[WaitKeywords]
+    ) -> list[Outcome[BulkAction]]:
+        """Wait for all of `actions`; outcomes come in their order, a failure of one being its `error`."""
+        return await wait_all(self._engine, actions, options)
+
+    def run_many(
+        self,
+        starts: Iterable[Start],
+        *,
+        max_running: int,
+        stop_on_error: bool = False,
+        **options: Unpack[WaitKeywords],
+    ) -> AsyncIterator[Outcome[BulkAction]]:
+        """Start each of `starts` and wait for it, at most `max_running` at a time; outcomes come as they are known.
+
+        `starts` may be a generator of any length: it is read as places become free. With `stop_on_error` no start
+        follows the first failure; what runs by then is still waited for. `options` are those of `wait_until_done`.
+        """
+        return run_many(self._engine, starts, max_running=max_running, stop_on_error=stop_on_error, options=options)
+
+
+def _choose_auth(api_key: str | None, auth: Auth | None) -> Auth:
+    if api_key is not None and auth is not None:
+        message = "api_key and auth were both given: pass one of them"
+        raise InvalidRequestError(message)
+    if auth is not None:
+        return auth
+    key = os.environ.get("CLOSE_API_KEY", "").strip() if api_key is None else api_key
+    if not key:
+        message = "no API key: pass api_key=..., or set CLOSE_API_KEY"
+        raise AuthenticationError(status=None, request=message)
+    return ApiKey(key)
+
+
+def _check_defaults(defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+    known = {field.name for cls in (EmailStart, DeleteStart, EditStart, SequenceStart) for field in attrs.fields(cls)}
+    if strange := sorted(defaults.keys() - known):
+        message = f"defaults holds {', '.join(strange)}, which no create takes"
+        raise InvalidRequestError(message)
+    return dict(defaults)

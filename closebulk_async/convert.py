@@ -1,0 +1,255 @@
+"""The one cattrs converter: JSON bytes to attrs values and back.
+
+It knows no model by name. A class that takes part derives from `JSONValue`; what its fields may hold is read from its
+annotations, once. Three rules make the way back exact: a key that the class does not know is kept in `extra`, a field
+that was left out stays unset, and a word that an enum does not know stays the plain string that it was.
+
+Dates are parsed to aware datetimes (naive ones are UTC, as the event log's are) and written in the spelling that the
+API documents, `2013-12-05T18:34:41.753000+00:00`.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, cast, get_args, get_origin, get_type_hints
+
+import attrs
+import orjson
+
+from closebulk_async.errors import FieldNotRequested, InvalidRequestError
+
+if TYPE_CHECKING:
+    from cattrs.preconf.orjson import OrjsonConverter
+
+V = TypeVar("V", bound="JSONValue")
+
+NOTHING_EXTRA: Mapping[str, Any] = types.MappingProxyType({})
+"""What `extra` holds when the service sent nothing unknown: one shared, read-only value for all rows."""
+
+
+class StructureError(ValueError):
+    """A JSON value does not fit the class that it is to become. Whoever knows where it came from says so."""
+
+
+class JSONValue:  # noqa: PLW1641 - mutable JSON inside: a model that has an identity defines its own hash
+    """What every value that came from JSON can do.
+
+    Subclasses are frozen attrs classes with slots and a field `extra`.
+    """
+
+    __slots__ = ()
+
+    @property
+    def unset(self) -> frozenset[str]:
+        """The names of the fields that a narrowed response left out."""
+        return frozenset(_slots(type(self)).keys() - _filled(self).keys())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object that this value was read from: the same keys and values, dates as text."""
+        plain: dict[str, Any] = converter().unstructure(self)
+        return plain
+
+    def to_json(self) -> str:
+        """`to_dict()` as JSON text."""
+        return orjson.dumps(self.to_dict()).decode()
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The value of a JSON object. Missing keys stay unset; a value of a wrong type raises InvalidRequestError."""
+        try:
+            return converter().structure(data, cls)
+        except ValueError as exc:
+            message = f"this is not a {cls.__name__}: {exc}"
+            raise InvalidRequestError(message) from exc
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached only when a slot is empty or the name is wrong, so that reading a field costs nothing extra.
+        if name in _slots(type(self)):
+            raise FieldNotRequested(name, owner=type(self).__name__)
+        message = f"{type(self).__name__!r} object has no attribute {name!r}"
+        raise AttributeError(message, name=name, obj=self)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return _filled(self) == _filled(other) and self.extra == other.extra
+
+
+    def __repr__(self) -> str:
+        shown = _filled(self) | ({"extra": dict(self.extra)} if self.extra else {})
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # attrs' own pickling would read every field, which an unset one refuses.
+        return type(self).from_dict, (self.to_dict(),)
+
+
+_SLOTS: dict[type, dict[str, Any]] = {}
+
+
+def _slots(cls: type[JSONValue]) -> dict[str, Any]:
+    """The slot descriptor of each JSON field: `extra` is not one, it is where the rest goes."""
+    slots = _SLOTS.get(cls)
+    if slots is None:
+        names = [field.name for field in attrs.fields(cast("Any", cls)) if field.name != "extra"]
+        slots = _SLOTS[cls] = {name: getattr(cls, name) for name in names}
+    return slots
+
+
+def _filled(value: JSONValue) -> dict[str, Any]:
+    filled = {}
+    for name, slot in _slots(type(value)).items():
+        try:
+            filled[name] = slot.__get__(value)
+        except AttributeError:  # an empty slot: the response left this field out
+            continue
+    return filled
+
+
+def decode(body: bytes, of: type[V]) -> V:
+    """The value of a body that holds one JSON object. Raises ValueError where it is none, or does not fit."""
+    return _structure_hook(of)(_loads_object(body), of)
+
+
+def decode_page(body: bytes, of: type[V]) -> tuple[list[V], bool]:
+    """The rows of a list response and its `has_more` (False where an endpoint leaves it out).
+
+    Raises as `decode` does.
+    """
+    page = _loads_object(body)
+    rows = page.get("data")
+    if type(rows) is not list:
+        message = "there is no list under 'data'"
+        raise StructureError(message)
+    structure = _structure_hook(of)
+    return [structure(row, of) for row in rows], page.get("has_more") is True
+
+
+def _loads_object(body: bytes) -> dict[str, Any]:
+    data = orjson.loads(body)
+    if type(data) is not dict:
+        message = f"it is a JSON {type(data).__name__}, not an object"
+        raise StructureError(message)
+    return data
+
+
+@cache
+def converter() -> OrjsonConverter:
+    """Made at its first use: importing cattrs is a good part of what importing the package would cost."""
+    from cattrs.preconf.orjson import make_converter  # noqa: PLC0415 - see above
+
+    made = make_converter()
+    made.register_structure_hook_factory(_is_json_value, _make_structure_hook)
+    made.register_unstructure_hook_factory(_is_json_value, _make_unstructure_hook)
+    return made
+
+
+def _structure_hook(cls: type[V]) -> Callable[[Any, Any], V]:
+    return cast("Callable[[Any, Any], V]", converter().get_structure_hook(cls))
+
+
+def _is_json_value(cls: Any) -> bool:
+    return isinstance(cls, type) and issubclass(cls, JSONValue)
+
+
+Reader: TypeAlias = Callable[[Any], Any] | None
+"""Makes the attribute of a JSON value; None where it is that value itself."""
+
+
+def _readers(annotation: Any) -> dict[type, Reader]:
+    """Which JSON types an annotation such as `datetime | None` or `Status | str` admits, and how each is read."""
+    readers: dict[type, Reader] = {}
+    for choice in get_args(annotation) if get_origin(annotation) is types.UnionType else (annotation,):
+        kind = get_origin(choice) or choice
+        if kind is Any:
+            return _Anything()
+        if kind is datetime:
+            readers[str] = parse_datetime
+        elif issubclass(kind, StrEnum):
+            readers[str] = _Words({member.value: member for member in kind}).__getitem__
+        else:
+            readers.setdefault(kind, None)
+    return readers
+
+
+class _Anything(dict[type, Reader]):
+    """The readers of a field that may hold any JSON value."""
+
+    def __missing__(self, kind: type) -> Reader:
+        return None
+
+
+class _Words(dict[str, str]):
+    """The members of an enum by their words; a word that is none of them is itself."""
+
+    def __missing__(self, word: str) -> str:
+        return word
+
+
+def _make_structure_hook(cls: type[V]) -> Callable[[Mapping[str, Any], Any], V]:
+    """Fill a new instance key by key, reading each value on the way.
+
+    The `__init__` of a frozen class costs more than the decoding of its JSON, and cannot leave a field unset. So what
+    is filled is an instance of a subclass that is not frozen, which then becomes one of `cls`.
+    """
+    hints = get_type_hints(cls)
+    readers = {name: _readers(hints[name]) for name in _slots(cls)}
+    thawed = {"__slots__": (), "__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
+    draft = type(f"{cls.__name__}Draft", (cls,), thawed)
+    new, fill = object.__new__, setattr
+
+    def structure(data: Mapping[str, Any], _: Any) -> V:
+        try:
+            items = data.items()
+        except AttributeError:
+            message = f"a {cls.__name__} is a JSON object, not a {type(data).__name__}"
+            raise StructureError(message) from None
+        value: Any = new(draft)
+        extra = NOTHING_EXTRA
+        for key, item in items:
+            try:
+                read = readers[key][type(item)]
+            except KeyError:
+                if key in readers:
+                    raise StructureError(_misfit(key, item, readers[key])) from None
+                extra = {**extra, key: item}
+                continue
+            fill(value, key, item if read is None else read(item))
+        value.extra = extra
+        value.__class__ = cls
+        return cast("V", value)
+
+    return structure
+
+
+def _misfit(key: str, item: object, accepted: Iterable[type]) -> str:
+    wanted = " or ".join(sorted("null" if kind is types.NoneType else kind.__name__ for kind in accepted))
+    return f"{key!r} holds {'null' if item is None else type(item).__name__} where {wanted} belongs"
+
+
+def _make_unstructure_hook(cls: type[V]) -> Callable[[V], dict[str, Any]]:  # noqa: ARG001 - the factory's signature
+    def unstructure(value: V) -> dict[str, Any]:
+        return {name: _to_json(item) for name, item in _filled(value).items()} | dict(value.extra)
+
+    return unstructure
+
+
+def _to_json(item: Any) -> Any:
+    if isinstance(item, datetime):
+        return format_datetime(item)
+    return item.value if isinstance(item, StrEnum) else item
+
+
+def parse_datetime(text: str) -> datetime:
+    """An aware datetime; a text without an offset is UTC. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def format_datetime(moment: datetime) -> str:
+    """The spelling that the API documents: ISO 8601 with microseconds and offset."""
+    return moment.isoformat(timespec="microseconds")

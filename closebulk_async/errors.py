@@ -1,0 +1,250 @@
+"""Every exception of the package, under one root.
+
+A leaf: it imports nothing of the package, so that each module may raise these. There is one class for each thing that a
+caller does differently. No error carries a header, and so none carries a key or a token.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from closebulk_async.models import BulkAction, JobRef
+    from closebulk_async.progress import Progress
+    from closebulk_async.starts import Intent
+
+SHOWN_BODY_LENGTH = 200
+"""Characters of a response body that a message shows: enough for every text of the API, too few for an HTML page."""
+
+
+def shorten(text: str, *, limit: int = SHOWN_BODY_LENGTH) -> str:
+    """`text` on one line and at most `limit` characters long, an ellipsis at the end where it was cut."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+class CloseBulkError(Exception):
+    """The root of all errors of this package."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own pickling calls the class with `args`, which fails for keyword-only parameters; an error must
+        # survive the way out of a worker process.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(cls: type[CloseBulkError], args: tuple[Any, ...], state: dict[str, Any]) -> CloseBulkError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    error.args = args
+    return error
+
+
+class InvalidRequestError(CloseBulkError, ValueError):
+    """What the caller passed cannot be sent; nothing was."""
+
+
+class FieldNotRequested(CloseBulkError, AttributeError):
+    """The field was left out of a narrowed response (`fields=...`), so that its value is unknown."""
+
+    def __init__(self, field: str, *, owner: str) -> None:
+        """Name the field that was read and the model that it belongs to."""
+        # AttributeError's own `name` and `obj` stay unset: with them the interpreter would search for a misspelling.
+        super().__init__(
+            f"{owner}.{field} was left out of the response: add {field!r} to fields=..., or read it again whole"
+        )
+        self.field = field
+
+
+class ClientClosedError(CloseBulkError):
+    """The client was used outside of `async with`, or was closed while something still waited for it."""
+
+
+class TransportError(CloseBulkError):
+    """No usable response arrived: connection refused, cut, timed out, or a body above the cap.
+
+    `sent` is False only where it is proved that the server cannot have acted on the request.
+    """
+
+    def __init__(self, message: str, *, request: str, sent: bool) -> None:
+        """Keep the request as `METHOD /path`, and whether it may have reached the server."""
+        super().__init__(f"{request}: {message}")
+        self.request = request
+        self.sent = sent
+
+
+class DecodeError(CloseBulkError):
+    """The server answered with a success, but the body is not what the API promises."""
+
+    def __init__(self, message: str, *, status: int, request: str, body: str) -> None:
+        """Keep the status, the request as `METHOD /path` and the first 200 characters of the body."""
+        self.body = shorten(body)
+        super().__init__(
+            f"{request} answered {status} with a body that does not fit: {message}; it begins: {self.body}"
+        )
+        self.status = status
+        self.request = request
+
+
+class APIError(CloseBulkError):
+    """The server answered with an error status; unknown codes are this class itself.
+
+    `errors` are its general messages, `field_errors` maps dotted paths (`contacts.0.emails.0.email`) to theirs, `body`
+    is the parsed JSON, or the text where it was none.
+    """
+
+    def __init__(
+        self,
+        *,
+        status: int | None,
+        request: str,
+        errors: Sequence[str] = (),
+        field_errors: Mapping[str, str] | None = None,
+        body: object = None,
+    ) -> None:
+        """Build the message from what the server said."""
+        self.status = status
+        self.request = request
+        self.errors = tuple(errors)
+        self.field_errors = dict(field_errors or {})
+        self.body = body
+        said = [*self.errors, *(f"{path}: {text}" for path, text in self.field_errors.items())]
+        head = f"{request} was answered with {_status_text(status)}" if status is not None else request
+        super().__init__(f"{head}: {shorten('; '.join(said))}" if said else head)
+
+
+def _status_text(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+class BadRequestError(APIError):
+    """400: the server's validation refused the request."""
+
+
+class AuthenticationError(APIError):
+    """401: the key or token is not valid. `status` is None when there was no key at all and nothing was sent."""
+
+
+class PlanLimitError(APIError):
+    """402: a limit of the organization's plan was reached."""
+
+
+class PermissionDeniedError(APIError):
+    """403: the key's owner may not do this."""
+
+
+class NotFoundError(APIError):
+    """404: no such object, or none that this key may see."""
+
+
+class RateLimitedError(APIError):
+    """429, and the wait that it asks for is longer than the policy allows.
+
+    `retry_after` is that wait in seconds, None when the server named none.
+    """
+
+    def __init__(
+        self,
+        *,
+        status: int | None,
+        request: str,
+        errors: Sequence[str] = (),
+        field_errors: Mapping[str, str] | None = None,
+        body: object = None,
+        retry_after: float | None = None,
+    ) -> None:
+        """Keep the server's hint beside what every APIError has."""
+        super().__init__(status=status, request=request, errors=errors, field_errors=field_errors, body=body)
+        self.retry_after = retry_after
+
+
+class ServerError(APIError):
+    """5xx: the server or something in front of it failed."""
+
+
+ERROR_OF_STATUS: Mapping[int, type[APIError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: PlanLimitError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    429: RateLimitedError,
+}
+
+
+def error_of_status(status: int) -> type[APIError]:
+    """The class for an HTTP status; codes that the API does not document fall back to APIError itself."""
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ServerError
+    return ERROR_OF_STATUS.get(status, APIError)
+
+
+class WaitError(CloseBulkError):
+    """A wait ended without the job being done. The job itself belongs to Close and was not touched.
+
+    `ref` names the job, `action` is the last snapshot (None before the first good poll), `progress` the last progress.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        ref: JobRef[Any],
+        action: BulkAction | None = None,
+        progress: Progress[Any] | None = None,
+    ) -> None:
+        """Prefix the message with the ref, with which another process can go on."""
+        super().__init__(f"{ref}: {message}")
+        self.ref = ref
+        self.action = action
+        self.progress = progress
+
+
+class BulkActionFailed(WaitError):
+    """The job's status is `error`. The API gives no reason and no list of what failed."""
+
+
+class BulkActionPaused(WaitError):
+    """The job is paused and the caller asked to be told, or it was paused for so long that it cannot be resumed."""
+
+
+class BulkActionStalled(WaitError):
+    """Neither a counter nor the status moved for the stall timeout."""
+
+
+class WaitTimeout(WaitError, TimeoutError):
+    """The timeout of the wait passed; the job still runs."""
+
+
+class WatchLostError(WaitError):
+    """No poll succeeded for so long that nothing is known of the job any more; `__cause__` is the last failure."""
+
+
+class WaitClosedError(WaitError, RuntimeError):
+    """The wait was closed before its end was known, or two consumers iterate over it at the same time."""
+
+
+class StartError(CloseBulkError):
+    """A bulk action was not started, or it is not known whether it was."""
+
+
+class UnsafeQueryError(StartError):
+    """The query cannot exclude a single lead, and `allow_all=True` was not given; nothing was sent."""
+
+
+class AmbiguousStartError(StartError):
+    """The POST may or may not have started a job; it was not sent again.
+
+    `intent` is what was to be started. `__cause__` is what went wrong. Look for the job in the list of its kind before
+    you start it again.
+    """
+
+    def __init__(self, message: str, *, intent: Intent) -> None:
+        """Keep the intent whose outcome is unknown."""
+        super().__init__(message)
+        self.intent = intent

@@ -1,0 +1,132 @@
+"""How long to wait, how often to try, when to give up: frozen numbers, each with its reason, and pure arithmetic.
+
+The only module that imports backoff. Of that library it uses the wait generators and the jitter; its decorators call
+asyncio functions that Python 3.14 deprecates. `python-backoff`, which continues it under the same import name, serves
+as well.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import attrs
+import backoff
+
+from closebulk_async.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Duration: TypeAlias = timedelta | float
+"""What every parameter that is a duration takes: a timedelta, or seconds."""
+
+
+def to_seconds(duration: Duration, *, name: str = "duration") -> float:
+    """A duration as seconds. Raises InvalidRequestError where it is negative or not finite."""
+    seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
+        message = f"{name} must be a timedelta or a number of seconds, finite and not negative, and is {duration!r}"
+        raise InvalidRequestError(message)
+    return float(seconds)
+
+
+def to_seconds_or_none(duration: Duration | None, *, name: str = "duration") -> float | None:
+    """As `to_seconds`; None, which stands for «no limit», stays None."""
+    return None if duration is None else to_seconds(duration, name=name)
+
+
+def _growing(*, first: float, factor: float, ceiling: float) -> Iterator[float]:
+    waits = backoff.expo(base=factor, factor=first, max_value=ceiling)
+    next(waits)  # both libraries begin with a value that only primes the generator
+    return waits
+
+
+def _duration_field(default: Duration) -> Any:
+    return attrs.field(default=default, converter=to_seconds)
+
+
+@attrs.frozen(kw_only=True)
+class Timeouts:
+    """Bounds of one request, in seconds. No request goes without them."""
+
+    # A TCP and TLS handshake across the world takes under a second; three lost packets add about seven.
+    connect: float = _duration_field(10.0)
+    # The whole exchange, connecting and reading the body included. The vendor names no bound; its load balancer, as
+    # most, gives up after about a minute, and an answer later than that never comes.
+    total: float = _duration_field(60.0)
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """How one request is repeated. Which requests may be repeated at all is no policy: see `Request.safe_to_repeat`."""
+
+    # Four repeats over about 7 seconds on average ride out a restarting server; an outage is for the caller to judge.
+    attempts: int = attrs.field(default=5, validator=attrs.validators.ge(1))
+    first: float = _duration_field(0.5)
+    factor: float = attrs.field(default=2.0, validator=attrs.validators.ge(1))
+    ceiling: float = _duration_field(20.0)
+    # Documented windows of the rate limit are 5 to 8 seconds. Somebody asked to wait for minutes wants to know instead.
+    max_wait: float = _duration_field(120.0)
+
+    def waits(self) -> Iterator[float]:
+        """The seconds before each repeat where the server named none: exponential, with full jitter.
+
+        Full jitter (anything between zero and the step) spreads clients that failed at one instant best.
+        """
+        return map(backoff.full_jitter, _growing(first=self.first, factor=self.factor, ceiling=self.ceiling))
+
+
+def after_hint(seconds: float) -> float:
+    """The wait for a hint of the server's: never shorter, and up to a second longer, so that clients spread."""
+    return backoff.random_jitter(seconds)
+
+
+NO_RETRY = RetryPolicy(attempts=1, max_wait=0.0)
+"""For the watcher's polls: the next poll is the repeat."""
+
+
+@attrs.frozen(kw_only=True)
+class PollPolicy:
+    """How a wait polls, and how much silence it bears. Durations in seconds."""
+
+    # Close's counters move in steps and its jobs take seconds at least: asking more often than each second learns
+    # nothing.
+    floor: float = _duration_field(1.0)
+    factor: float = attrs.field(default=1.5, validator=attrs.validators.gt(1))
+    # The longest sleep, and so the worst lateness while nothing can be predicted.
+    ceiling: float = _duration_field(30.0)
+    # Half of the predicted rest: an estimate that is off by a factor of two is still not overslept.
+    share_of_rest: float = attrs.field(
+        default=0.5, validator=attrs.validators.and_(attrs.validators.gt(0), attrs.validators.le(1))
+    )
+    # Only a person ends a pause.
+    paused: float = _duration_field(60.0)
+    # A deployment or an incident at the vendor's is over in a quarter of an hour, or somebody should know.
+    lost_after: float = _duration_field(timedelta(minutes=15))
+    # How long a new job may be missing from answers of the service [unconfirmed].
+    settle: float = _duration_field(15.0)
+    # A status word that nobody knows may be final: after a day without movement it is treated as a stall.
+    unknown_stall: float = _duration_field(timedelta(hours=24))
+    # The vendor: an action can be resumed until seven days after it was paused.
+    resumable: float = _duration_field(timedelta(days=7))
+    # One read after the timeout of a wait, so that a job that just ended is not reported as still running.
+    last_look: float = _duration_field(1.0)
+    # As many polls at the same time as leave most of a connection pool of 100 to other requests.
+    concurrency: int = attrs.field(default=16, validator=attrs.validators.ge(1))
+
+    def intervals(self) -> Iterator[float]:
+        """The growing seconds between polls while nothing moves."""
+        return _growing(first=self.floor, factor=self.factor, ceiling=max(self.floor, self.ceiling))
+
+    def delay(self, *, interval: float, eta: float | None, is_paused: bool) -> float:
+        """Seconds until the next poll.
+
+        `interval` is the current step of `intervals()`, `eta` the predicted seconds that the job still takes.
+        """
+        if is_paused:
+            return max(self.paused, self.floor)
+        if eta is None:
+            return interval
+        return min(max(self.floor, self.share_of_rest * eta), max(self.floor, self.ceiling))

@@ -1,0 +1,177 @@
+"""How far an action is: a reducer over the snapshots that polls read, and the value that a wait yields.
+
+Pure: time comes in as numbers. The reducer keeps a fixed amount of state however long an action runs.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from closebulk_async.convert import format_datetime
+from closebulk_async.errors import CloseBulkError, WaitError
+from closebulk_async.models import BulkAction, JobRef, Phase, Status
+
+A = TypeVar("A", bound=BulkAction)
+A_co = TypeVar("A_co", bound=BulkAction, covariant=True)
+
+
+@attrs.frozen(kw_only=True)
+class Progress(Generic[A_co]):
+    """One step of a wait.
+
+    `fraction` (0.0 to 1.0), `rate` (objects per second) and `eta` are None where they are not known: never a made-up
+    number. Counters never run backwards, even where a snapshot's do. `elapsed` and `polls` count from the begin of this
+    wait. `last_error` is what the most recent failed poll raised, and stays until another one fails.
+    """
+
+    action: A_co
+    n_objects_processed: int
+    n_objects: int | None
+    fraction: float | None
+    rate: float | None
+    eta: timedelta | None
+    elapsed: timedelta
+    polls: int
+    next_poll_in: timedelta | None
+    stalled_for: timedelta
+    paused_since: datetime | None
+    last_error: CloseBulkError | None = None
+    error: WaitError | None = None
+    changed: bool = True
+
+    @property
+    def ref(self) -> JobRef[A_co]:
+        """Kind and id of the action."""
+        return self.action.ref  # type: ignore[return-value]  # the union of the four kinds' refs
+
+    @property
+    def status(self) -> Status | str | None:
+        """The status word of the snapshot."""
+        return self.action.status
+
+    @property
+    def is_final(self) -> bool:
+        """The action has ended: nothing follows."""
+        return self.action.is_final
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values: durations in seconds, dates as text, errors as their messages, the action as its ref."""
+        plain = attrs.asdict(self, recurse=False)
+        del plain["action"]
+        for name, value in plain.items():
+            if isinstance(value, timedelta):
+                plain[name] = value.total_seconds()
+            elif isinstance(value, datetime):
+                plain[name] = format_datetime(value)
+            elif isinstance(value, CloseBulkError):
+                plain[name] = str(value)
+        return {"ref": str(self.ref), "status": None if self.status is None else str(self.status), **plain}
+
+
+@attrs.frozen(kw_only=True)
+class Meter(Generic[A_co]):
+    """What the reducer remembers between two polls. Times are a monotonic clock's seconds."""
+
+    action: A_co
+    at: float
+    processed: int
+    total: int | None
+    first_at: float
+    first_processed: int
+    counted_at: float
+    recent_rate: float | None
+    moved_at: float
+    paused_since: datetime | None
+
+    @property
+    def stalled_for(self) -> float:
+        """Seconds between the good poll that first showed this state and the latest good poll."""
+        return self.at - self.moved_at
+
+    @property
+    def fraction(self) -> float | None:
+        """Between 0.0 and 1.0; None while the service has not counted."""
+        if self.action.is_done:
+            return 1.0
+        return min(1.0, self.processed / self.total) if self.total else None
+
+    @property
+    def rate(self) -> float | None:
+        """Objects per second: the geometric mean of the rate since the first poll and that of the last step seen.
+
+        The one is steady and slow to notice a change, the other the reverse; both are off by factors, not by amounts,
+        which is what a geometric mean evens out.
+        """
+        span = self.counted_at - self.first_at
+        if self.recent_rate is None or span <= 0:
+            return None
+        return math.sqrt(self.recent_rate * (self.processed - self.first_processed) / span)
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds that the job still takes, as of the latest good poll; None where nothing was measured or it rests."""
+        if self.action.is_done:
+            return 0.0
+        if self.action.phase is not Phase.RUNNING or self.total is None or not self.rate:
+            return None
+        left = max(0, self.total - self.processed) / self.rate
+        return max(0.0, left - (self.at - self.counted_at))
+
+
+def observe(previous: Meter[A] | None, action: A, *, at: float, now: datetime) -> Meter[A]:
+    """The state after one more good poll, which read `action`. `at` is a monotonic instant, `now` the time of day."""
+    processed, total = count_objects(action)
+    if previous is None:
+        return Meter(
+            action=action,
+            at=at,
+            processed=processed,
+            total=total,
+            first_at=at,
+            first_processed=processed,
+            counted_at=at,
+            recent_rate=None,
+            moved_at=at,
+            paused_since=_paused_since(None, action, now),
+        )
+    processed = max(processed, previous.processed)
+    total = previous.total if total is None else total
+    counted = processed > previous.processed
+    moved = counted or total != previous.total or action.status != previous.action.status
+    if counted and at > previous.counted_at:
+        recent_rate: float | None = (processed - previous.processed) / (at - previous.counted_at)
+    else:
+        recent_rate = previous.recent_rate
+    return attrs.evolve(
+        previous,
+        action=action,
+        at=at,
+        processed=processed,
+        total=total,
+        counted_at=at if counted else previous.counted_at,
+        recent_rate=recent_rate,
+        moved_at=at if moved else previous.moved_at,
+        paused_since=_paused_since(previous.paused_since, action, now),
+    )
+
+
+def count_objects(action: BulkAction) -> tuple[int, int | None]:
+    """Objects processed and to process. Rows of older servers lack them: then leads stand in, or nothing is known."""
+    processed = getattr(action, "n_objects_processed", None)
+    if processed is None:
+        return getattr(action, "n_leads_processed", 0), getattr(action, "n_leads", None)
+    return processed, getattr(action, "n_objects", None)
+
+
+def _paused_since(before: datetime | None, action: BulkAction, now: datetime) -> datetime | None:
+    """When the pause began, at the latest: the service says only when it last touched the action."""
+    if not action.is_paused:
+        return None
+    if before is not None:
+        return before
+    touched: datetime | None = getattr(action, "date_updated", None)
+    return now if touched is None else min(touched, now)

@@ -1,0 +1,273 @@
+"""One poller for a client: every action that somebody waits for is polled once, however many wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakSet
+
+from closebulk_async.clock import Alarm, Alarms, Clock
+from closebulk_async.errors import (
+    AuthenticationError,
+    ClientClosedError,
+    CloseBulkError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitedError,
+)
+from closebulk_async.models import PHASE_OF_STATUS, BulkAction, JobRef
+from closebulk_async.policy import NO_RETRY, PollPolicy, after_hint
+from closebulk_async.progress import Meter, observe
+from closebulk_async.wire import build_get, read_action
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from closebulk_async.transport import Transport
+
+logger = logging.getLogger("closebulk_async")
+
+HOPELESS = (AuthenticationError, PermissionDeniedError, NotFoundError)
+"""Answers that the next poll would get again: the wait ends with them at once."""
+
+
+class Subscriber(Protocol):
+    """What a watch tells of itself. Held weakly: a waiter that nobody holds any more has left."""
+
+    def on_poll(self) -> None:
+        """A poll has ended, well or not, or the watch has failed for good. Must not block nor raise."""
+
+    def stall_due_in(self) -> float | None:
+        """Seconds after which the subscriber wants the next poll at the latest; None where it does not care."""
+
+
+async def poll_once(transport: Transport, ref: JobRef[Any]) -> BulkAction:
+    """Read the action, without a repeat: for whoever polls, the next poll is the repeat."""
+    request = build_get(ref)
+    return read_action(ref.kind, request, await transport.send(request, retry=NO_RETRY))
+
+
+class Watch:
+    """The polls of one action, and what they showed.
+
+    Lives as long as it has a subscriber and the action has not ended.
+    """
+
+    def __init__(self, watcher: Watcher, ref: JobRef[Any]) -> None:
+        """Poll nothing before `poll_now`."""
+        self.ref = ref
+        self.meter: Meter[Any] | None = None
+        self.polls = 0
+        self.polled_at = 0.0
+        self.next_poll_at: float | None = None
+        self.last_error: CloseBulkError | None = None
+        self.failure: Exception | None = None
+        self.is_lost = False
+        self._watcher = watcher
+        self._subscribers: WeakSet[Any] = WeakSet()
+        self._intervals: Iterator[float] = watcher.policy.intervals()
+        self._alarm: Alarm | None = None
+        self._lost_alarm: Alarm | None = None
+        self._poll: asyncio.Task[None] | None = None
+        self._wants_another = False
+
+    def join(self, subscriber: Subscriber) -> None:
+        """Tell `subscriber` of polls from now on; the first subscriber's joining polls at once."""
+        self._subscribers.add(subscriber)
+        if self._poll is None and self._alarm is None:
+            self.poll_now()
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """Tell it no more; the last one's leaving ends the polls. The action itself is never touched."""
+        self._subscribers.discard(subscriber)
+        if not self._subscribers:
+            self.end()
+
+    def poll_now(self) -> None:
+        """Begin a poll, or as soon as the server allows it; where one is under way, another one right after it."""
+        if self._watcher.held_for():
+            if self._poll is None and self._alarm is None:
+                self._schedule(0.0)
+            return
+        self._cancel_alarm()
+        if self._poll is not None:
+            self._wants_another = True
+            return
+        self._poll = asyncio.get_running_loop().create_task(self._run_poll(), name=f"closebulk_async poll {self.ref}")
+
+    def end(self) -> None:
+        """Stop polling. Who joins this action later gets a new watch."""
+        self._watcher.forget(self)
+        self._cancel_alarm()
+        if self._lost_alarm is not None:
+            self._lost_alarm.cancel()
+            self._lost_alarm = None
+        if self._poll is not None:
+            self._poll.cancel()
+
+    async def wait_ended(self) -> None:
+        """After `end`: until the poll that was under way has let go of its connection."""
+        if self._poll is not None:
+            await asyncio.wait({self._poll})
+
+    def fail(self, error: Exception) -> None:
+        """Tell all subscribers that nothing more will come."""
+        self.failure = error
+        self.end()
+        self._publish()
+
+    def _cancel_alarm(self) -> None:
+        self.next_poll_at = None
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    async def _run_poll(self) -> None:
+        watcher = self._watcher
+        try:
+            async with watcher.slots:
+                started = watcher.clock.monotonic()
+                try:
+                    read: BulkAction | CloseBulkError = await poll_once(watcher.transport, self.ref)
+                except CloseBulkError as exc:
+                    read = exc
+        except Exception as exc:
+            # A mistake of this package's own must end the waits, not leave them hanging on a dead poller.
+            logger.exception("poll of %s", self.ref)
+            self._poll = None
+            self.fail(exc)
+            return
+        self._poll = None
+        self.polls += 1
+        self.polled_at = started
+        if isinstance(read, CloseBulkError):
+            self._on_bad_poll(read)
+        else:
+            self._on_good_poll(read)
+
+    def _on_good_poll(self, action: BulkAction) -> None:
+        watcher = self._watcher
+        before = self.meter
+        self.meter = observe(before, action, at=watcher.clock.monotonic(), now=watcher.clock.now())
+        if self._lost_alarm is not None:
+            self._lost_alarm.cancel()
+            self._lost_alarm = None
+        if action.status not in PHASE_OF_STATUS and (before is None or before.action.status != action.status):
+            logger.warning(
+                "%s has the status %r, which is not documented: it counts as running", self.ref, action.status
+            )
+        if action.is_final:
+            self.end()
+        else:
+            if before is None or before.action.status != action.status:
+                self._intervals = watcher.policy.intervals()
+            eta = self.meter.eta if self.meter.moved_at == self.meter.at else None
+            delay = watcher.policy.delay(interval=next(self._intervals), eta=eta, is_paused=action.is_paused)
+            self._schedule(delay)
+        self._publish()
+
+    def _on_bad_poll(self, error: CloseBulkError) -> None:
+        watcher = self._watcher
+        self.last_error = error
+        is_expected = isinstance(error, NotFoundError) and watcher.is_settling(self.ref)
+        if isinstance(error, ClientClosedError) or (isinstance(error, HOPELESS) and not is_expected):
+            self.fail(error)
+            return
+        if self._lost_alarm is None:
+            self._lost_alarm = watcher.alarms.set(watcher.policy.lost_after, self._on_lost)
+        delay = next(self._intervals)
+        if isinstance(error, RateLimitedError):
+            watcher.hold(after_hint(error.retry_after or delay))
+        logger.info("poll of %s failed: %s", self.ref, error)
+        self._schedule(delay)
+        self._publish()
+
+    def _on_lost(self) -> None:
+        self._lost_alarm = None
+        self.is_lost = True
+        self.fail(self.last_error or ClientClosedError("no poll succeeded"))
+
+    def _schedule(self, delay: float) -> None:
+        if self._wants_another:
+            self._wants_another = False
+            delay = 0.0
+        wishes = (subscriber.stall_due_in() for subscriber in self._subscribers)
+        delay = min([delay, *(max(self._watcher.policy.floor, wish) for wish in wishes if wish is not None)])
+        delay = max(delay, self._watcher.held_for())
+        self.next_poll_at = self._watcher.clock.monotonic() + delay
+        self._alarm = self._watcher.alarms.set(delay, self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        self._alarm = None
+        if self._watcher.held_for():
+            self._schedule(0.0)
+        else:
+            self.poll_now()
+
+    def _publish(self) -> None:
+        for subscriber in list(self._subscribers):
+            subscriber.on_poll()
+
+
+class Watcher:
+    """All watches of a client. Nothing runs while nobody waits."""
+
+    def __init__(self, transport: Transport, *, clock: Clock, policy: PollPolicy) -> None:
+        """Watch nothing yet."""
+        self.transport = transport
+        self.clock = clock
+        self.policy = policy
+        self.alarms = Alarms(clock)
+        self.slots = asyncio.Semaphore(policy.concurrency)
+        self._watches: dict[JobRef[Any], Watch] = {}
+        self._started: dict[JobRef[Any], float] = {}
+        self._held_until = 0.0
+        self._is_closed = False
+
+    def watch(self, ref: JobRef[Any]) -> Watch:
+        """The watch of an action, for all who wait for it. Raises ClientClosedError once the client is closed."""
+        if self._is_closed:
+            message = f"{ref}: this client is closed"
+            raise ClientClosedError(message)
+        watch = self._watches.get(ref)
+        if watch is None:
+            watch = self._watches[ref] = Watch(self, ref)
+        return watch
+
+    def forget(self, watch: Watch) -> None:
+        """For a watch that has ended."""
+        if self._watches.get(watch.ref) is watch:
+            del self._watches[watch.ref]
+
+    def note_start(self, ref: JobRef[Any]) -> None:
+        """Remember that this client just started `ref`: for a while the service may not show it yet."""
+        now = self.clock.monotonic()
+        self._started[ref] = now
+        for old, at in list(self._started.items()):
+            if now - at <= self.policy.settle:
+                break  # they stand in the order of their starts
+            del self._started[old]
+
+    def is_settling(self, ref: JobRef[Any]) -> bool:
+        """Whether a 404 for `ref` may only mean that the service does not show it yet."""
+        started = self._started.get(ref)
+        return started is not None and self.clock.monotonic() - started <= self.policy.settle
+
+    def hold(self, seconds: float) -> None:
+        """Begin no poll for so long: the server said so to one of them, and they all share its limit."""
+        self._held_until = max(self._held_until, self.clock.monotonic() + seconds)
+
+    def held_for(self) -> float:
+        """Seconds for which no poll may begin; 0.0 where they may."""
+        return max(0.0, self._held_until - self.clock.monotonic())
+
+    async def aclose(self) -> None:
+        """End every watch; open waits raise ClientClosedError. Returns when no poll is under way any more."""
+        self._is_closed = True
+        watches = list(self._watches.values())
+        for watch in watches:
+            watch.fail(ClientClosedError(f"{watch.ref}: the client was closed; the job goes on"))
+        for watch in watches:
+            await watch.wait_ended()
+        await self.alarms.wait_ended()

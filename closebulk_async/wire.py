@@ -1,0 +1,295 @@
+"""Close's HTTP as pure functions: what to send for each operation, and what an answer means.
+
+Nothing here touches a socket. The tables are the only place that knows paths; a fifth kind of action is one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+import attrs
+import orjson
+
+from closebulk_async.convert import decode, decode_page
+from closebulk_async.errors import (
+    DecodeError,
+    InvalidRequestError,
+    RateLimitedError,
+    error_of_status,
+    shorten,
+)
+from closebulk_async.models import (
+    ID_PATTERN,
+    BulkAction,
+    BulkDelete,
+    BulkEdit,
+    BulkEmail,
+    BulkSequenceSubscription,
+    JobRef,
+    Kind,
+    Page,
+    Status,
+    check_id,
+)
+from closebulk_async.ratelimit import retry_after
+
+if TYPE_CHECKING:
+    from closebulk_async.starts import Start
+
+A = TypeVar("A", bound=BulkAction)
+
+
+@attrs.frozen
+class KindOfAction(Generic[A]):
+    """One row of `KINDS`: where a kind lives and what its objects are."""
+
+    kind: Kind
+    model: type[A]
+    path: str
+    list_filters: frozenset[str] = frozenset()
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The documented fields."""
+        return frozenset(field.name for field in attrs.fields(self.model)) - {"extra"}
+
+
+KINDS: Mapping[Kind, KindOfAction[Any]] = MappingProxyType(
+    {
+        Kind.EMAIL: KindOfAction(Kind.EMAIL, BulkEmail, "/bulk_action/email/", frozenset({"template_id"})),
+        Kind.DELETE: KindOfAction(Kind.DELETE, BulkDelete, "/bulk_action/delete/"),
+        Kind.EDIT: KindOfAction(Kind.EDIT, BulkEdit, "/bulk_action/edit/"),
+        Kind.SEQUENCE_SUBSCRIPTION: KindOfAction(
+            Kind.SEQUENCE_SUBSCRIPTION, BulkSequenceSubscription, "/bulk_action/sequence_subscription/"
+        ),
+    }
+)
+
+ALWAYS_FIELDS = ("id", "status", "n_leads", "n_leads_processed", "n_objects", "n_objects_processed")
+"""What a narrowed read asks for besides what the caller named, so that it can still be told how far the action is."""
+
+MAX_PAGE = 100
+"""Rows that the service gives at the most for one page of bulk actions."""
+
+PAUSE_METHOD = "PUT"
+"""Unconfirmed: the vendor names the bodies that pause and resume, but neither verb nor URL. PUT on the item is how
+its API changes an object elsewhere."""
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """One request, before the base URL and the headers are added. `body` is JSON text."""
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+
+    @property
+    def is_safe_to_repeat(self) -> bool:
+        """Whether sending it twice is the same as once."""
+        return self.method == "GET"
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@attrs.frozen(kw_only=True)
+class Response:
+    """Status, headers (case-insensitive) and body of an answer; `now` is the client's time of day when it arrived."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    now: datetime
+
+
+def build_get(ref: JobRef[Any], *, fields: Iterable[str] | None = None) -> Request:
+    """Read one action."""
+    return Request(method="GET", path=_item_path(ref), query=_fields_query(fields))
+
+
+def build_list(
+    kind: Kind,
+    *,
+    limit: int = MAX_PAGE,
+    skip: int = 0,
+    fields: Iterable[str] | None = None,
+    filters: Mapping[str, str | None] | None = None,
+) -> Request:
+    """Read one page. Raises InvalidRequestError for a negative number, or a filter that the kind does not have.
+
+    The service ignores filters that it does not know and returns everything, so they must not be sent.
+    """
+    given = {name: value for name, value in (filters or {}).items() if value is not None}
+    if strange := given.keys() - KINDS[kind].list_filters:
+        message = f"the list of {kind} actions has no filter {', '.join(sorted(strange))}"
+        raise InvalidRequestError(message)
+    query = (
+        ("_limit", str(check_count(limit, name="limit", least=1))),
+        ("_skip", str(check_count(skip, name="skip"))),
+        *given.items(),
+        *_fields_query(fields),
+    )
+    return Request(method="GET", path=KINDS[kind].path, query=query)
+
+
+def build_create(start: Start) -> Request:
+    """Start an action. Not safe to repeat: the service has no idempotency key, and a second POST is a second job."""
+    return Request(method="POST", path=KINDS[start.kind].path, body=start.to_json())
+
+
+def build_set_status(ref: JobRef[Any], status: Status) -> Request:
+    """Pause (`paused`) or resume (`resuming`) an action."""
+    return Request(method=PAUSE_METHOD, path=_item_path(ref), body=orjson.dumps({"status": status}))
+
+
+def check_count(number: int, *, name: str, least: int = 0) -> int:
+    """`number` itself. Raises InvalidRequestError where it is no integer of at least `least`."""
+    if type(number) is not int or number < least:
+        message = f"{name} must be an integer of at least {least} and is {number!r}"
+        raise InvalidRequestError(message)
+    return number
+
+
+def _item_path(ref: JobRef[Any]) -> str:
+    return f"{KINDS[ref.kind].path}{check_id(ref.id)}/"
+
+
+def _fields_query(fields: Iterable[str] | None) -> tuple[tuple[str, str], ...]:
+    if fields is None:
+        return ()
+    if isinstance(fields, str):
+        message = f"fields must be several names and is the one text {fields!r}: write [{fields!r}]"
+        raise InvalidRequestError(message)
+    names = dict.fromkeys((*ALWAYS_FIELDS, *fields))  # without repetitions, in order
+    if strange := [name for name in names if not isinstance(name, str) or not name.replace("_", "").isalnum()]:
+        message = f"fields holds {strange[0]!r}, which is no name of a field"
+        raise InvalidRequestError(message)
+    return (("_fields", ",".join(names)),)
+
+
+def read_action(kind: Kind, request: Request, response: Response) -> BulkAction:
+    """The action of an answer. Raises the APIError of its status, or DecodeError."""
+    check_status(request, response)
+    try:
+        action = decode(response.body, KINDS[kind].model)
+    except ValueError as exc:
+        raise _misfit(str(exc), request, response) from exc
+    if "id" in action.unset:
+        message = "there is no 'id'"
+        raise _misfit(message, request, response)
+    return cast("BulkAction", action)
+
+
+def salvage_action(kind: Kind, response: Response) -> BulkAction | None:
+    """An action that knows nothing but its id, from an answer that `read_action` refused; None without a readable id.
+
+    Whoever started a job must learn its id, even where the rest of the answer is not what the API promises.
+    """
+    body = _parse_body(response.body)
+    id_ = body.get("id") if isinstance(body, Mapping) else None
+    if not isinstance(id_, str) or not ID_PATTERN.fullmatch(id_):
+        return None
+    return cast("BulkAction", KINDS[kind].model.from_dict({"id": id_}))
+
+
+def read_page(kind: Kind, request: Request, response: Response) -> Page[Any]:
+    """The page of an answer. Raises the APIError of its status, or DecodeError."""
+    check_status(request, response)
+    try:
+        rows, has_more = decode_page(response.body, KINDS[kind].model)
+    except ValueError as exc:
+        raise _misfit(str(exc), request, response) from exc
+    if has_more and not rows:
+        # Paging goes on by the number of rows seen: from here it would ask for the same page for ever.
+        message = "an empty page that says there are more"
+        raise _misfit(message, request, response)
+    return Page(rows, has_more)
+
+
+def _misfit(message: str, request: Request, response: Response) -> DecodeError:
+    return DecodeError(message, status=response.status, request=str(request), body=_text(response.body))
+
+
+def is_success(status: int) -> bool:
+    """2xx."""
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+
+
+def is_rejection(status: int) -> bool:
+    """Whether a status proves that the server did not act: a 4xx, except that a 408 says only that it grew tired."""
+    return HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.REQUEST_TIMEOUT
+
+
+def check_status(request: Request, response: Response) -> None:
+    """Raise the APIError of an answer that is no success."""
+    if is_success(response.status):
+        return
+    body = _parse_body(response.body)
+    errors, field_errors = _read_errors(body)
+    cls = error_of_status(response.status)
+    if cls is RateLimitedError:
+        raise RateLimitedError(
+            status=response.status,
+            request=str(request),
+            errors=errors,
+            field_errors=field_errors,
+            body=body,
+            retry_after=hint(response),
+        )
+    raise cls(status=response.status, request=str(request), errors=errors, field_errors=field_errors, body=body)
+
+
+def hint(response: Response) -> float | None:
+    """Seconds that the server asks to wait before the next request, None where it does not say."""
+    return retry_after(response.headers, body=_parse_body(response.body), now=response.now)
+
+
+def _text(body: bytes) -> str:
+    return body.decode(errors="replace")
+
+
+def _parse_body(body: bytes) -> object:
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        return shorten(_text(body))
+
+
+def _read_errors(body: object) -> tuple[Sequence[str], Mapping[str, str]]:
+    """General messages and field messages of an error body, in any of the shapes that the service uses."""
+    if not isinstance(body, Mapping):
+        return ([body] if isinstance(body, str) and body else []), {}
+    errors = [text for text in _as_list(body.get("errors")) if isinstance(text, str)]
+    single = body.get("error")
+    if isinstance(single, str):
+        errors.append(single)
+    elif isinstance(single, Mapping) and isinstance(single.get("message"), str):
+        errors.append(single["message"])
+    return errors, dict(_flatten(body.get("field-errors"), ""))
+
+
+def _as_list(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else []
+
+
+def _flatten(tree: object, path: str) -> Iterable[tuple[str, str]]:
+    """Leaves of nested field errors by dotted path.
+
+    Below the top, `errors` is an object keyed by the index of the faulty item and its `field-errors` by field: both
+    words are levels of the spelling and not of the data, so the path leaves them out.
+    """
+    if isinstance(tree, Mapping):
+        for key, item in tree.items():
+            structural = key in {"errors", "field-errors"} and isinstance(item, Mapping | list)
+            yield from _flatten(item, path if structural else f"{path}.{key}" if path else str(key))
+    elif isinstance(tree, list):
+        for item in tree:
+            yield from _flatten(item, path)
+    elif tree is not None:
+        yield path, str(tree)
