@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import subprocess
@@ -104,6 +105,18 @@ def test_exports_are_sorted() -> None:
     assert list(closebulk_async.__all__) == sorted(closebulk_async.__all__)
 
 
+def test_type_checkers_see_the_table() -> None:
+    """The imports that only a type checker reads bring each export from the module of its row."""
+    imports = ast.walk(ast.parse(Path(str(closebulk_async.__file__)).read_text(encoding="utf-8")))
+    seen = {
+        (str(node.module).removeprefix("closebulk_async."), alias.name)
+        for node in imports
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("closebulk_async.")
+        for alias in node.names
+    }
+    assert seen == {(module, name) for module, names in PUBLIC.items() for name in names}
+
+
 def test_table_lists_every_module() -> None:
     """Each file of the SDK has a row in the table, if only an empty one."""
     root = Path(str(closebulk_async.__file__)).parent
@@ -118,7 +131,8 @@ def test_export_is_the_module_s_own(module: str, name: str) -> None:
 
 
 def test_dir_agrees() -> None:
-    """`dir()` shows the exports, and beside them only private names and the package's own modules."""
+    """`dir()` shows the exports once, and beside them only private names and the package's own modules."""
+    assert len(dir(closebulk_async)) == len(set(dir(closebulk_async)))
     shown = {name for name in dir(closebulk_async) if not name.startswith("_") or name == "__version__"}
     assert shown >= set(closebulk_async.__all__)
     assert shown - set(closebulk_async.__all__) <= {*PUBLIC, *PROGRAMS}
