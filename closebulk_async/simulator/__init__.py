@@ -57,15 +57,15 @@ _HOMES = {
     "Plan": ".plans",
     "Request": ".messages",
     "Simulator": ".server",
+    "faults": ".faults",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name == "faults":
-        return import_module(".faults", __name__)
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name], __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = import_module(_HOMES[name], __name__)
+    return home if _HOMES[name] == f".{name}" else getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -27,9 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop; the exit code is 0 then, and 1 when the port cannot be had."""
     options = _parser().parse_args(arguments)
     try:
-        asyncio.run(_serve(options))
-    except KeyboardInterrupt:
-        return 0
+        with suppress(KeyboardInterrupt):
+            asyncio.run(_serve(options))
     except OSError as error:
         print(f"cannot serve on port {options.port}: {error}", file=sys.stderr)
         return 1
@@ -41,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m closebulk_async.simulator",
         description="Serve the bulk actions of a made-up Close organization on 127.0.0.1.",
     )
-    parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 (the default) takes any free one")
+    parser.add_argument("--port", type=_port, default=0, help="port to listen on; 0 (the default) takes any free one")
     parser.add_argument("--api-key", help="key that clients must use; an invented one by default")
     parser.add_argument("--seconds", type=_number, default=10.0, help="how long a job runs (default: %(default)s)")
     parser.add_argument("--leads", type=_count, default=100, help="how many leads a job acts on (default: %(default)s)")
@@ -72,9 +71,17 @@ def _count(text: str) -> int:
     return value
 
 
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 1 << 16:
+        raise ValueError
+    return value
+
+
 # argparse names the type in its message about a value that does not fit.
 _number.__name__ = "number"
 _count.__name__ = "count"
+_port.__name__ = "port"
 
 
 def _build(options: argparse.Namespace) -> Simulator:

@@ -52,7 +52,7 @@ def hang_up(http: web.BaseRequest, response: web.StreamResponse | None = None) -
     """Close the connection; aiohttp then finds that it cannot send what is returned."""
     if http.transport is not None:
         http.transport.close()
-    return response or web.Response()
+    return web.Response() if response is None else response
 
 
 def _cut_up(body: bytes, pieces: int) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
@@ -139,6 +140,15 @@ class Job:
     def _paused_for(self, elapsed: float) -> float:
         return sum(pause.lasted(elapsed) for pause in self._pauses)
 
+    def _ended(self) -> float:
+        """Seconds from the start to the end of a job that has ended."""
+        end = self.plan.duration - self._head_start
+        for pause in self._pauses:
+            # The last one may have been asked for in time and begun too late.
+            if pause.begins < end:
+                end += pause.lasted(math.inf)
+        return end
+
     def _status(self, elapsed: float) -> str:
         natural = self.plan.status(self._active(elapsed))
         pause = self._pauses[-1] if self._pauses else None
@@ -152,7 +162,7 @@ class Job:
         """Seconds from the start to the last change that a reader could see."""
         status = self._status(elapsed)
         if status == self.plan.ends:
-            return self.plan.duration - self._head_start + self._paused_for(elapsed)
+            return self._ended()
         if status == "paused":
             return self._pauses[-1].begins
         if status == "resuming":

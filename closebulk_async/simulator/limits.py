@@ -72,7 +72,8 @@ class Bucket:
 
     def left(self, now: float) -> float:
         """Seconds until the window ends, rounded up to a millisecond so that a client that obeys is never too early."""
-        return math.ceil((self.since + self.window - now) * 1000) / 1000
+        # Unix seconds as a float are good to a quarter of a microsecond; unrounded that would count as a millisecond.
+        return math.ceil(round((self.since + self.window - now) * 1000, 3)) / 1000
 
 
 class Limiter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Self, Unpack
 
 from aiohttp import web
@@ -21,7 +22,7 @@ from .scripts import FaultScript, Scripted
 from .service import BASE_PATH, Service
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from types import TracebackType
 
 HOST = "127.0.0.1"
@@ -56,7 +57,7 @@ class Simulator(Knobs):
     _log: dict[int, Request] = field(factory=dict, init=False, repr=False)
     _n_requests: int = field(default=0, init=False, repr=False)
     _runner: web.ServerRunner | None = field(default=None, init=False, repr=False)
-    _handlers: set[asyncio.Task[object]] = field(factory=set, init=False, repr=False)
+    _connections: set[asyncio.Task[None]] = field(factory=set, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._service = Service(self, api_key=self.api_key, bearer_tokens=self.bearer_tokens, seed=self.seed)
@@ -83,8 +84,8 @@ class Simulator(Knobs):
         traceback: TracebackType | None,
     ) -> None:
         runner, self._runner = self._runner, None
-        for handler in self._handlers:
-            handler.cancel()
+        for connection in self._connections:
+            connection.cancel()
         if runner is not None:
             await runner.cleanup()
 
@@ -122,6 +123,7 @@ class Simulator(Knobs):
     def add_job(
         self,
         kind: KindName,
+        row: Mapping[str, object] = MappingProxyType({}),
         *,
         plan: Plan | None = None,
         age: Duration = 0.0,
@@ -130,17 +132,18 @@ class Simulator(Knobs):
     ) -> Job:
         """Put a job there as if it had been started `age` ago; it goes on by its plan.
 
-        `fields` are response fields, taken as they are (datetimes are spelled) and also when the schema would not have
-        them; `without` are fields that its responses lack. A job whose `status` is given stays as it is until it is
-        paused or resumed, and then goes on by its plan from the share that was processed.
+        `row` and `fields` are response fields, taken as they are (datetimes are spelled) and also when the schema does
+        not have them; `without` are fields that its responses lack. A job whose `status` is given stays as it is until
+        it is paused or resumed, and then goes on by its plan from the share that was processed.
         """
+        fields = {**row, **fields}
         counts: PlanChanges = {}
         if isinstance(n_objects := fields.get("n_objects"), int):
             counts["n_objects"] = n_objects
         if isinstance(n_leads := fields.get("n_leads"), int):
             counts["n_leads"] = n_leads
         job = Job(
-            id=str(fields.get("id") or self._service.store.make_id(KINDS[kind].id_prefix)),
+            id=str(fields.get("id") or self._service.make_job_id(KINDS[kind])),
             kind=KINDS[kind],
             request={},
             plan=(plan or self.plan).changed(counts),
@@ -181,10 +184,8 @@ class Simulator(Knobs):
                 connection.force_close()
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
-        task = asyncio.current_task()
-        if task is not None:
-            self._handlers.add(task)
-            task.add_done_callback(self._handlers.discard)
+        self._connections.add(http.task)
+        http.task.add_done_callback(self._connections.discard)
         body = await http.read()
         fault = self._script.take(http.method, http.path) or NO_FAULT
         request = Request(

@@ -41,10 +41,8 @@ class Service:
 
     def answer(self, request: Request) -> Answer:
         """Carry out one request at the instant of its arrival; whatever it asks, there is an answer."""
-        path = request.path
-        if not path.endswith("/") and self._knobs.slash_redirect is not None:
-            query = "?" + urlencode(request.query) if request.query else ""
-            return Answer(self._knobs.slash_redirect, headers=(("location", f"{path}/{query}"),))
+        if not request.path.endswith("/"):
+            return self._answer_without_slash(request)
         key = _credential(request)
         verdict = self._admit(request, key)
         if not verdict.allowed:
@@ -57,6 +55,17 @@ class Service:
         except RefusedError as refusal:
             answer = json_answer(refusal.payload, status=refusal.status, headers=refusal.headers)
         return answer.with_headers(verdict.headers)
+
+    def make_job_id(self, kind: Kind) -> str:
+        """A new id for a job of that kind."""
+        return self.store.make_id(self._knobs.id_prefixes.get(kind.name, kind.id_prefix))
+
+    def _answer_without_slash(self, request: Request) -> Answer:
+        if self._knobs.slash_redirect is None:
+            refusal = _not_found()
+            return json_answer(refusal.payload, status=refusal.status)
+        query = "?" + urlencode(request.query) if request.query else ""
+        return Answer(self._knobs.slash_redirect, headers=(("location", f"{request.path}/{query}"),))
 
     def _admit(self, request: Request, key: str) -> Verdict:
         return self._limiter.admit(
@@ -92,7 +101,7 @@ class Service:
                     self._knobs.change_method: lambda request: self._change(kind, job_id, request),
                 }
             case _:
-                raise refused("The requested URL was not found.", status=404)
+                raise _not_found()
 
     def _me(self, request: Request) -> JsonObject:
         row: JsonObject = {
@@ -117,7 +126,7 @@ class Service:
         plan = self.store.next_plan(kind) or self._knobs.plan
         results_limit = body.get("results_limit")
         job = Job(
-            id=self.store.make_id(self._knobs.id_prefixes.get(kind.name, kind.id_prefix)),
+            id=self.make_job_id(kind),
             kind=kind,
             request=body,
             plan=plan.limited(results_limit if isinstance(results_limit, int) else None),
@@ -143,6 +152,10 @@ def group_of(method: str, path: str) -> str:
     The service's groups are not published; a path and its items in one group per method is a guess.
     """
     return f"{method} /{''.join(f'{segment}/' for segment in _segments(path)[:2])}"
+
+
+def _not_found() -> RefusedError:
+    return refused("The requested URL was not found.", status=404)
 
 
 def _segments(path: str) -> list[str]:

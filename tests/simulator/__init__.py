@@ -1,0 +1,1 @@
+"""Tests of the simulator, over a real socket and in virtual time."""
