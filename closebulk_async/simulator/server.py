@@ -184,8 +184,10 @@ class Simulator(Knobs):
                 connection.force_close()
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
-        self._connections.add(http.task)
-        http.task.add_done_callback(self._connections.discard)
+        # One connection carries many requests; a callback for each would grow with the length of a test.
+        if http.task not in self._connections:
+            self._connections.add(http.task)
+            http.task.add_done_callback(self._connections.discard)
         body = await http.read()
         fault = self._script.take(http.method, http.path) or NO_FAULT
         request = Request(
