@@ -181,7 +181,7 @@ class Page(Generic[A_co]):
 _EXAMPLE_MOMENT = datetime(2026, 1, 15, 9, 30, tzinfo=UTC)
 
 
-@attrs.frozen(kw_only=True, eq=False, repr=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False, init=False)  # what no one makes needs none of it
 class _ActionFields(JSONValue):
     """The fields that all four kinds share, in the order of the schema."""
 

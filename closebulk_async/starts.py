@@ -54,7 +54,7 @@ class Rule:
         return self.required.union(self.allowed, self.at_least_one_of, *self.exactly_one_of)
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False, init=False)  # what no one makes needs none of it
 class _Start(Generic[A_co]):
     """The keywords that all four kinds share. A keyword that is None is left out of the body."""
 
