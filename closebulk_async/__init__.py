@@ -201,4 +201,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return [*globals().keys() - {"TYPE_CHECKING", "annotations"}, *__all__]
+    return sorted({*globals(), *__all__} - {"TYPE_CHECKING", "annotations"})
