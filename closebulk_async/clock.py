@@ -135,7 +135,8 @@ class Alarms:
         """Until the delay is over, or an earlier alarm was set, or none is left."""
         self._changed.clear()
         timer = asyncio.ensure_future(self._clock.sleep(delay))
-        timer.add_done_callback(lambda _: self._changed.set())
+        # Not when it is cancelled below: that would wake the next sleep at once, and so on for ever.
+        timer.add_done_callback(lambda timer: None if timer.cancelled() else self._changed.set())
         try:
             await self._changed.wait()
         finally:

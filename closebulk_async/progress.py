@@ -93,6 +93,11 @@ class Meter(Generic[A_co]):
         return self.at - self.moved_at
 
     @property
+    def has_moved(self) -> bool:
+        """The latest good poll showed something new."""
+        return self.moved_at == self.at
+
+    @property
     def fraction(self) -> float | None:
         """Between 0.0 and 1.0; None while the service has not counted."""
         if self.action.is_done:

@@ -128,6 +128,10 @@ class Watch:
         try:
             async with watcher.slots:
                 started = watcher.clock.monotonic()
+                if watcher.held_for():  # since this poll began to wait for its slot
+                    self._poll = None
+                    self._schedule(0.0)
+                    return
                 try:
                     read: BulkAction | CloseBulkError = await poll_once(watcher.transport, self.ref)
                 except CloseBulkError as exc:
@@ -160,9 +164,11 @@ class Watch:
         if action.is_final:
             self.end()
         else:
-            if before is None or before.action.status != action.status:
+            has_counted_all = self.meter.total is not None and self.meter.processed >= self.meter.total
+            if before is None or before.action.status != action.status or (has_counted_all and self.meter.has_moved):
+                # What comes next may come soon: a job that has counted all objects only has to say that it is done.
                 self._intervals = watcher.policy.intervals()
-            eta = self.meter.eta if self.meter.moved_at == self.meter.at else None
+            eta = self.meter.eta if self.meter.has_moved and not has_counted_all else None
             delay = watcher.policy.delay(interval=next(self._intervals), eta=eta, is_paused=action.is_paused)
             self._schedule(delay)
         self._publish()
