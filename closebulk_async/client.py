@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
-import attrs
-
 from closebulk_async.auth import ApiKey, Auth
 from closebulk_async.batches import Outcome, run_many, wait_all
 from closebulk_async.clock import Clock, SystemClock
 from closebulk_async.endpoints import (
+    DEFAULTABLE,
     ActionLike,
     Engine,
     WaitKeywords,
@@ -24,8 +23,14 @@ from closebulk_async.kinds import BulkDeletes, BulkEdits, BulkEmails, BulkSequen
 from closebulk_async.models import BulkAction, JobRef, Status
 from closebulk_async.policy import PollPolicy, RetryPolicy, Timeouts
 from closebulk_async.starting import Starter
-from closebulk_async.starts import DeleteStart, EditStart, EmailStart, SequenceStart, Start
-from closebulk_async.transport import Connection, Transport, check_base_url, check_tz_offset
+from closebulk_async.transport import (
+    Connection,
+    Transport,
+    check_base_url,
+    check_session,
+    check_tz_offset,
+    check_user_agent,
+)
 from closebulk_async.watching import Watcher
 
 if TYPE_CHECKING:
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from closebulk_async.starts import Start
     from closebulk_async.waiting import Wait
 
 A = TypeVar("A", bound=BulkAction)
@@ -79,9 +85,9 @@ class CloseBulk:
             retry=retry,
             clock=clock,
             tz_offset=check_tz_offset(tz_offset),
-            user_agent=user_agent,
+            user_agent=check_user_agent(user_agent),
         )
-        transport = Transport(connection, session=session)
+        transport = Transport(connection, session=check_session(session))
         self._engine = Engine(
             transport=transport,
             starter=Starter(transport),
@@ -113,11 +119,16 @@ class CloseBulk:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the client. Waits for every POST whose outcome is not known yet, at most for its total timeout."""
+        """Close the client, for good. Waits for every POST under way, at most for its total timeout."""
         engine = self._engine
-        await engine.watcher.aclose()
-        await engine.starter.drain()
-        await engine.transport.aclose()
+        engine.transport.stop()
+        try:
+            await engine.watcher.aclose()
+        finally:
+            try:
+                await engine.starter.drain()
+            finally:
+                await engine.transport.aclose()
 
     async def get(self, ref: ActionLike[A], *, fields: Iterable[str] | None = None) -> A:
         """The action that a ref names, of whatever kind. Raises NotFoundError."""
@@ -183,8 +194,7 @@ def _choose_auth(api_key: str | None, auth: Auth | None) -> Auth:
 
 
 def _check_defaults(defaults: Mapping[str, Any]) -> Mapping[str, Any]:
-    known = {field.name for cls in (EmailStart, DeleteStart, EditStart, SequenceStart) for field in attrs.fields(cls)}
-    if strange := sorted(defaults.keys() - known):
-        message = f"defaults holds {', '.join(strange)}, which no create takes"
+    if strange := sorted(map(str, defaults.keys() - DEFAULTABLE)):
+        message = f"defaults holds {', '.join(strange)}: it may hold {', '.join(sorted(DEFAULTABLE))}"
         raise InvalidRequestError(message)
     return dict(defaults)

@@ -24,7 +24,8 @@ from closebulk_async.models import (
 )
 from closebulk_async.policy import Duration, to_seconds_or_none
 from closebulk_async.starting import Starter
-from closebulk_async.transport import Transport
+from closebulk_async.starts import RULES, Rule, Start
+from closebulk_async.transport import Patience, Transport
 from closebulk_async.waiting import OnPaused, Wait, WaitOptions
 from closebulk_async.watching import Watcher
 from closebulk_async.wire import (
@@ -33,13 +34,14 @@ from closebulk_async.wire import (
     build_list,
     build_set_status,
     check_count,
+    hint,
     is_rejection,
     read_action,
     read_page,
 )
 
 if TYPE_CHECKING:
-    from closebulk_async.starts import SQuery, Start
+    from closebulk_async.starts import SQuery
 
 A = TypeVar("A", bound=BulkAction)
 
@@ -62,7 +64,8 @@ class StartKeywords(TypedDict, total=False):
     `s_query` is an Advanced-Filtering query, `query` the legacy search text; `results_limit` caps the leads. The
     service mails the user when the action has ended unless `send_done_email` is False. `allow_all=True` lets a query
     pass that cannot exclude a lead. `extra` is merged into the body, for what this package does not know. `timeout`
-    (a timedelta or seconds) bounds the POST.
+    (a timedelta or seconds) bounds each exchange with the server; waiting for a rate limit comes on top, as
+    `RetryPolicy.max_wait` allows.
     """
 
     s_query: SQuery | None
@@ -101,10 +104,31 @@ def to_ref(action: ActionLike[Any], *, kind: Kind | None = None) -> JobRef[Any]:
     return ref
 
 
+SHARED_OPTIONAL = frozenset({"results_limit", "send_done_email", "sort"})
+
+
+def optional_keywords(start: Start) -> frozenset[str]:
+    """The keywords that this start may leave open, so that a default of the client's may fill them."""
+    choice = getattr(start, start.chooser) if start.chooser else None
+    return SHARED_OPTIONAL | _optional(RULES[start.kind, choice])
+
+
+def _optional(rule: Rule) -> frozenset[str]:
+    # Which sequence is meant, or that all are, is said in each start: a default would decide what a job acts on.
+    return (rule.allowed | rule.at_least_one_of) - {"sequence_id", "all_sequences"}
+
+
+DEFAULTABLE = SHARED_OPTIONAL.union(*(_optional(rule) for rule in RULES.values()))
+"""What `defaults` of a client may hold.
+
+Which leads and objects a job acts on is no default, nor is leave to act on all.
+"""
+
+
 async def start_action(engine: Engine, start: Start, *, timeout: float | None = None) -> BulkAction:
     """Start an action, what the start leaves open being filled from the client's defaults."""
-    names = {field.name for field in attrs.fields(type(start))} & engine.defaults.keys()
-    missing = {name: engine.defaults[name] for name in names if getattr(start, name) is None}
+    open_ones = (name for name in engine.defaults.keys() & optional_keywords(start) if getattr(start, name) is None)
+    missing = {name: engine.defaults[name] for name in open_ones}
     action = await engine.starter.start_once(attrs.evolve(start, **missing) if missing else start, timeout=timeout)
     engine.watcher.note_start(action.ref)
     return action
@@ -122,29 +146,30 @@ async def set_status(engine: Engine, ref: JobRef[A], status: Status) -> A:
     After a doubtful outcome the action is read, and the request sent again if nothing has changed.
     """
     request = build_set_status(ref, status)
+    patience = Patience(engine.transport.retry)
     doubt: CloseBulkError | None = None
-    for _ in range(_ATTEMPTS):
+    while True:
+        asked: float | None = None
         try:
-            return cast("A", read_action(ref.kind, request, await engine.transport.send(request)))
+            response = await engine.transport.send(request)
+            asked = hint(response)
+            return cast("A", read_action(ref.kind, request, response))
         except DecodeError:  # a success without the object: nobody documents what this answers
             return await get_action(engine, ref)
         except (TransportError, APIError) as exc:
             if isinstance(exc, APIError) and is_rejection(exc.status or 0):
                 if doubt is None or not isinstance(exc, BadRequestError):
                     raise
-            elif isinstance(exc, TransportError) and not exc.sent:
+            elif doubt is None and isinstance(exc, TransportError) and not exc.sent:
                 raise
             doubt = exc
             action = await get_action(engine, ref)
             if action.is_paused is (status is Status.PAUSED):
                 return action
-            if action.is_final or isinstance(exc, BadRequestError):
-                break
-    raise cast("CloseBulkError", doubt)
-
-
-_ATTEMPTS = 3
-"""Each comes after a read that took its own retries: more than this says nothing new."""
+            delay = patience.delay(asked=asked)
+            if action.is_final or isinstance(exc, BadRequestError) or delay is None:
+                raise
+        await engine.transport.sleep(delay)
 
 
 def wait_for(engine: Engine, ref: JobRef[A], options: WaitKeywords) -> Wait[A]:
@@ -198,9 +223,10 @@ class BulkActions(Generic[A]):
         check_count(page_size, name="page_size", least=1)
         if max_items is not None:
             check_count(max_items, name="max_items")
-        build_list(
-            self.kind, limit=page_size, fields=fields, filters=filters
-        )  # what is wrong shows here, not at the first row
+        if fields is not None and not isinstance(fields, str):
+            fields = tuple(fields)  # each page asks for them, and an iterator gives them once
+        # What is wrong shows here, not at the first row.
+        build_list(self.kind, limit=page_size, fields=fields, filters=filters)
         return self._generate(fields=fields, page_size=page_size, max_items=max_items, filters=filters)
 
     async def _generate(

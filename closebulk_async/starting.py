@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from typing import Any, TypeVar, cast
+from typing import TypeVar
+
+import attrs
 
 from closebulk_async.errors import AmbiguousStartError, CloseBulkError, DecodeError, TransportError
 from closebulk_async.models import BulkAction
@@ -18,14 +20,24 @@ logger = logging.getLogger("closebulk_async")
 A = TypeVar("A", bound=BulkAction)
 
 
+@attrs.define(eq=False)
+class _Post:
+    """One POST, from before it is sent until its outcome is known."""
+
+    request: Request
+    delivery: Delivery
+    task: asyncio.Task[BulkAction]
+    is_unclaimed: bool = False
+    """Everybody who waited for the outcome was cancelled, and nobody was told of it yet."""
+
+
 class Starter:
     """Owns every POST of a client that may have reached the server, until its outcome is known."""
 
     def __init__(self, transport: Transport) -> None:
         """Own nothing yet."""
         self._transport = transport
-        self._posts: set[asyncio.Task[BulkAction]] = set()
-        self._abandoned: dict[Request, asyncio.Task[BulkAction]] = {}
+        self._posts: list[_Post] = []
 
     async def start_once(self, start: Start, *, timeout: float | None = None) -> BulkAction:
         """Send the POST of `start` and return the action, as the service first showed it.
@@ -36,36 +48,50 @@ class Starter:
         meanwhile takes that outcome for its own, because a caller that was cancelled and asks again means the same job.
         """
         request = build_create(start)
-        delivery = Delivery()
-        post = self._abandoned.pop(request, None)
-        if post is None:
-            post = asyncio.get_running_loop().create_task(
-                self._post(request, Intent(uuid.uuid4().hex, start), delivery, timeout=timeout)
-            )
-            self._posts.add(post)
-            post.add_done_callback(self._posts.discard)
-        else:
-            delivery.may_have_left = True
-            logger.info("%s: an equal start was cancelled while it was under way; its outcome serves this one", request)
+        post = self._adopt(request) or self._launch(request, start, timeout=timeout)
         try:
-            return await asyncio.shield(post)
+            await asyncio.wait({post.task})
         except asyncio.CancelledError:
-            if not delivery.may_have_left:
-                delivery.is_withdrawn = True
-                post.cancel()
-            self._abandoned.setdefault(request, post)
-            await _settle(post)
-            if self._abandoned.get(request) is post:
-                del self._abandoned[request]
-                _log_unclaimed(request, post)
+            await self._abandon(post)
             raise
+        return post.task.result()
 
     async def drain(self) -> None:
-        """Wait until the outcome of every POST is known: each is bounded by the total timeout."""
-        while self._posts:
-            await asyncio.wait(self._posts)
+        """Wait until the outcome of every POST is known: each is bounded by the total timeout.
 
-    async def _post(self, request: Request, intent: Intent, delivery: Delivery, *, timeout: float | None) -> BulkAction:
+        A cancellation meanwhile is raised at the end: a POST that is cut off leaves nobody knowing what it did.
+        """
+        if await _outlast({post.task for post in self._posts}):
+            raise asyncio.CancelledError
+
+    def _launch(self, request: Request, start: Start, *, timeout: float | None) -> _Post:
+        delivery = Delivery()
+        sending = self._send(request, Intent(uuid.uuid4().hex, start), delivery, timeout=timeout)
+        post = _Post(request, delivery, asyncio.get_running_loop().create_task(sending))
+        self._posts.append(post)
+        post.task.add_done_callback(lambda _: self._posts.remove(post))
+        return post
+
+    def _adopt(self, request: Request) -> _Post | None:
+        """An equal POST that may have left and that nobody waits for any more."""
+        for post in self._posts:
+            if post.is_unclaimed and post.delivery.may_have_left and post.request == request:
+                logger.info("%s: an equal start was cancelled under way; its outcome serves this one", request)
+                post.is_unclaimed = post.delivery.is_withdrawn = False
+                return post
+        return None
+
+    async def _abandon(self, post: _Post) -> None:
+        """For a caller that was cancelled: nothing more is sent, and what may have been sent is waited for."""
+        post.is_unclaimed = post.delivery.is_withdrawn = True
+        if not post.delivery.may_have_left:
+            post.task.cancel()
+        await _outlast({post.task})
+        if post.is_unclaimed:
+            post.is_unclaimed = False
+            _log_unclaimed(post)
+
+    async def _send(self, request: Request, intent: Intent, delivery: Delivery, *, timeout: float | None) -> BulkAction:
         try:
             response = await self._transport.send(request, delivery=delivery, timeout=timeout)
         except TransportError as exc:
@@ -73,8 +99,8 @@ class Starter:
                 raise
             raise _ambiguous(request, intent, str(exc)) from exc
         except asyncio.CancelledError:
-            if delivery.may_have_left:
-                logger.exception("%s was cut off after it may have been received: intent %s", request, intent.id)
+            if delivery.may_have_left:  # the loop itself is ended, and takes every task with it
+                logger.warning("%s was cut off after it may have been received: intent %s", request, intent.id)
             raise
         return _read_outcome(request, intent, response)
 
@@ -103,20 +129,22 @@ def _ambiguous(request: Request, intent: Intent, reason: str) -> AmbiguousStartE
     return AmbiguousStartError(message, intent=intent)
 
 
-async def _settle(post: asyncio.Task[Any]) -> None:
-    """Until `post` is done, however often the caller is cancelled meanwhile."""
-    while not post.done():
+async def _outlast(tasks: set[asyncio.Task[BulkAction]]) -> bool:
+    """Until all are done, however often the caller is cancelled meanwhile; says whether it was."""
+    was_cancelled = False
+    while pending := {task for task in tasks if not task.done()}:
         try:
-            await asyncio.wait({post})
+            await asyncio.wait(pending)
         except asyncio.CancelledError:
-            continue
+            was_cancelled = True
+    return was_cancelled
 
 
-def _log_unclaimed(request: Request, post: asyncio.Task[BulkAction]) -> None:
-    if post.cancelled():
+def _log_unclaimed(post: _Post) -> None:
+    if post.task.cancelled():
         return
-    error = post.exception()
+    error = post.task.exception()
     if error is None:
-        logger.warning("%s: its caller was cancelled, and it started %s", request, cast("Any", post.result()).ref)
+        logger.warning("%s: its caller was cancelled, and it started %s", post.request, post.task.result().ref)
     else:
-        logger.warning("%s: its caller was cancelled, and it ended with: %s", request, error)
+        logger.warning("%s: its caller was cancelled, and it ended with: %s", post.request, error)

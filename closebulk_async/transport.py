@@ -5,12 +5,13 @@ How Close's HTTP is spelled stands in `wire`; here is what happens on the way th
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import aiohttp
 import attrs
@@ -33,7 +34,10 @@ MAX_BODY = 32 * 1024 * 1024
 two hundred times a page of 100 actions, so that only a mistake or malice exceeds it."""
 
 MAX_REDIRECTS = 3
-"""For reads only, and within one host: a redirected POST may lose its body, and another host must not get the key."""
+"""For reads only, and within one origin: a redirected POST may lose its body, and another host must not get the key,
+nor answer in the service's place."""
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 @attrs.define(eq=False)
@@ -48,6 +52,10 @@ class Delivery:
         """Called before the first byte is written."""
         if self.is_withdrawn:
             message = "the request was withdrawn before it was sent"
+            raise ConnectionAbortedError(message)
+        if self.may_have_left:
+            # aiohttp sends a PUT again by itself when the connection was cut, without a word to its caller.
+            message = "the request was sent, and its outcome is not known"
             raise ConnectionAbortedError(message)
         self.may_have_left = True
 
@@ -98,12 +106,17 @@ class Connection:
 
 def check_base_url(url: str) -> str:
     """`url` without its trailing slash. Raises InvalidRequestError: a key goes over plain HTTP to this machine only."""
-    parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        message = f"base_url must be like https://api.close.com/api/v1 and is {url!r}"
-        raise InvalidRequestError(message)
-    if parts.username or parts.password:
+    text = url if isinstance(url, str) else ""
+    if "@" in text:  # judged first: the other messages show the URL
         message = "base_url holds a user or a password: pass api_key or auth instead"
+        raise InvalidRequestError(message)
+    try:
+        parts = urlsplit(text)
+        is_odd = parts.port == 0 or bool(parts.query or parts.fragment) or any(map(str.isspace, text))
+    except ValueError:  # half an IPv6 address, or a port that is no number
+        parts, is_odd = urlsplit(""), True
+    if parts.scheme not in {"http", "https"} or not parts.hostname or is_odd:
+        message = f"base_url must be like https://api.close.com/api/v1 and is {url!r}"
         raise InvalidRequestError(message)
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         message = f"base_url {url!r} is not encrypted: over http:// a key goes to 127.0.0.1, ::1 and localhost only"
@@ -128,6 +141,22 @@ def check_tz_offset(hours: float | None) -> float | None:
     return hours
 
 
+def check_user_agent(text: str | None) -> str | None:
+    """`text` itself. Raises InvalidRequestError where it cannot stand in a header."""
+    if text is not None and not (isinstance(text, str) and text.isascii() and text.isprintable()):
+        message = f"user_agent must be printable ASCII on one line and is {text!r}"
+        raise InvalidRequestError(message)
+    return text
+
+
+def check_session(session: aiohttp.ClientSession | None) -> aiohttp.ClientSession | None:
+    """`session` itself. Raises InvalidRequestError where it has credentials of its own, which aiohttp would refuse."""
+    if session is not None and session.auth is not None:
+        message = "the session has an auth of its own: pass api_key or auth to this client, and a session without one"
+        raise InvalidRequestError(message)
+    return session
+
+
 class Transport:
     """Sends requests, on a session that it opens at the first one, or on the caller's, which it never closes.
 
@@ -144,19 +173,44 @@ class Transport:
         timeouts = connection.timeouts
         # The bound on the whole goes by the clock; aiohttp's own would go by the loop's time.
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect)
-        self._is_open = False
+        self._is_open = self._is_closed = False
+        self._naps: set[asyncio.Future[None]] = set()
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """The policy of all requests that are given none of their own."""
+        return self._connection.retry
 
     def open(self) -> None:
-        """Allow requests."""
+        """Allow requests. Raises ClientClosedError where they were allowed once and are over."""
+        if self._is_closed:
+            message = "this client was closed: make a new one"
+            raise ClientClosedError(message)
         self._is_open = True
+
+    def stop(self) -> None:
+        """Begin no request any more, and wait for no repeat; what is under way may end."""
+        self._is_closed, self._is_open = True, False
+        for nap in self._naps:
+            nap.cancel()
 
     async def aclose(self) -> None:
         """Close what was opened here."""
-        self._is_open = False
+        self.stop()
         sessions = list(self._own_sessions.values())
         self._own_sessions.clear()
         for session in sessions:
             await session.close()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait before a repeat. Ends early when the client is closed: the repeat then raises."""
+        nap = asyncio.ensure_future(self._connection.clock.sleep(seconds))
+        self._naps.add(nap)
+        try:
+            await asyncio.wait({nap})
+        finally:
+            self._naps.discard(nap)
+            nap.cancel()
 
     async def send(
         self,
@@ -171,7 +225,7 @@ class Transport:
         A request is sent again after a 429, when it is proved never to have been sent, and, where that is safe, after
         anything else that is neither success nor rejection. `timeout` (seconds) bounds each exchange.
         """
-        patience = _Patience(retry or self._connection.retry)
+        patience = Patience(retry or self.retry)
         delivery = delivery or Delivery()
         while True:
             delivery.may_have_left = False  # what came before this attempt is proved not to have been processed
@@ -179,58 +233,80 @@ class Transport:
                 outcome: Response | TransportError = await self._exchange(request, timeout=timeout, delivery=delivery)
             except TransportError as exc:
                 outcome = exc
-            delay = patience.delay_before_repeat(request, outcome)
-            if delay is not None:
-                delivery.may_have_left = False
-                logger.info("%s: %s; trying again in %.1f s", request, _describe(outcome), delay)
-                await self._connection.clock.sleep(delay)
-            elif isinstance(outcome, Response):
-                return outcome
-            else:
-                raise outcome
+            # Whoever withdrew it wants to know what became of it, and no second try.
+            delay = None if delivery.is_withdrawn else _delay_before_repeat(request, outcome, patience)
+            if delay is None or not self._is_open:
+                return self._conclude(request, outcome)
+            delivery.may_have_left = False
+            logger.info("%s: %s; trying again in %.1f s", request, _describe(outcome), delay)
+            await self.sleep(delay)
+
+    def _conclude(self, request: Request, outcome: Response | TransportError) -> Response:
+        if isinstance(outcome, Response):
+            return outcome
+        if request.is_safe_to_repeat and not self._is_open:
+            message = f"{request}: this client was closed meanwhile"
+            raise ClientClosedError(message) from outcome
+        raise outcome
 
     async def _exchange(self, request: Request, *, timeout: float | None, delivery: Delivery) -> Response:
-        connection = self._connection
-        session = self._session(reuse=request.is_safe_to_repeat)
-        url = f"{connection.base_url}{request.path}"
+        seconds = self._connection.timeouts.total if timeout is None else timeout
+        try:
+            async with self._connection.clock.timeout(seconds):
+                return await self._fetch(request, delivery)
+        except (aiohttp.ClientError, OSError) as exc:
+            failure, cause = self._explain(exc, request, delivery, seconds=seconds), _without_headers(exc)
+        # Out here it has no context: `exc` itself may hold the headers of the request.
+        raise failure from cause
+
+    async def _fetch(self, request: Request, delivery: Delivery) -> Response:
+        """Send it once, and follow redirects where that is harmless."""
+        url = f"{self._connection.base_url}{request.path}"
         if request.query:
             url = f"{url}?{urlencode(request.query, safe=',')}"
-        body = None if request.body is None else _TrackedBody(request.body, delivery)
-        seconds = connection.timeouts.total if timeout is None else timeout
-        try:
-            async with (
-                connection.clock.timeout(seconds),
-                session.request(
-                    request.method,
-                    url,
-                    headers=self._headers,
-                    data=body,
-                    timeout=self._timeout,
-                    allow_redirects=request.is_safe_to_repeat,
-                    max_redirects=MAX_REDIRECTS,
-                ) as answer,
-            ):
-                content = await _read(answer, request)
-                return Response(
-                    status=answer.status,
-                    headers=answer.headers,
-                    body=content if is_success(answer.status) else self._redact(content),
-                    now=connection.clock.now(),
-                )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
-            raise self._failure(f"no connection: {exc}", request, sent=False) from exc
-        except TimeoutError as exc:
-            sent = request.body is None or delivery.may_have_left
-            raise self._failure(f"no answer within {seconds:g} s", request, sent=sent) from exc
-        except (aiohttp.ClientError, OSError) as exc:
-            sent = request.body is None or delivery.may_have_left
-            raise self._failure(f"no whole answer: {type(exc).__name__}: {exc}", request, sent=sent) from exc
+        hops_left = MAX_REDIRECTS if request.is_safe_to_repeat else 0
+        while True:
+            async with self._session(reuse=request.is_safe_to_repeat).request(
+                request.method,
+                url,
+                headers=self._headers,
+                data=None if request.body is None else _TrackedBody(request.body, delivery),
+                timeout=self._timeout,
+                allow_redirects=False,
+                raise_for_status=False,  # whatever a caller's session does: statuses are judged in `wire`
+            ) as answer:
+                target = _redirect_target(answer) if hops_left else None
+                if target is None:
+                    return Response(
+                        status=answer.status,
+                        headers=answer.headers,
+                        body=self._redact(await _read(answer, request)),
+                        now=self._connection.clock.now(),
+                    )
+                url, hops_left = target, hops_left - 1
+
+    def _explain(
+        self, exc: aiohttp.ClientError | OSError, request: Request, delivery: Delivery, *, seconds: float
+    ) -> TransportError:
+        never_connected = isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+        if never_connected:
+            message = f"no connection: {exc}"
+        elif isinstance(exc, TimeoutError):
+            message = f"no answer within {seconds:g} s"
+        else:
+            message = f"no whole answer: {type(exc).__name__}: {exc}"
+        # Not by the kind of error where there is a body: aiohttp may have connected again after the body had left.
+        sent = not never_connected if request.body is None else delivery.may_have_left
+        return TransportError(self._connection.auth.redact(message), request=str(request), sent=sent)
 
     def _session(self, *, reuse: bool) -> aiohttp.ClientSession:
         if not self._is_open:
             message = "this client is not open: use it inside `async with CloseBulk(...) as close:`"
             raise ClientClosedError(message)
         if self._callers_session is not None:
+            if self._callers_session.closed:
+                message = "the session that this client was given is closed"
+                raise ClientClosedError(message)
             return self._callers_session
         session = self._own_sessions.get(reuse)
         if session is None:
@@ -241,10 +317,27 @@ class Transport:
 
     def _redact(self, body: bytes) -> bytes:
         """Error pages of proxies show requests with their headers, and errors show bodies."""
-        return self._connection.auth.redact(body.decode(errors="replace")).encode()
+        text = body.decode(errors="replace")
+        shown = self._connection.auth.redact(text)
+        return body if shown == text else shown.encode()
 
-    def _failure(self, message: str, request: Request, *, sent: bool) -> TransportError:
-        return TransportError(self._connection.auth.redact(message), request=str(request), sent=sent)
+
+def _redirect_target(answer: aiohttp.ClientResponse) -> str | None:
+    """Where a redirect leads; None where there is none, or it leads to another origin."""
+    location = answer.headers.get("location")
+    if answer.status not in REDIRECTS or not location:
+        return None
+    try:
+        target = urljoin(str(answer.url), location)
+        here, there = urlsplit(str(answer.url)), urlsplit(target)
+    except ValueError:
+        return None
+    return target if (here.scheme, here.netloc) == (there.scheme, there.netloc) else None
+
+
+def _without_headers(exc: aiohttp.ClientError | OSError) -> BaseException:
+    """`exc`, or its text where its repr would show the request's headers, and with them the key."""
+    return aiohttp.ClientError(str(exc)) if isinstance(exc, aiohttp.ClientResponseError) else exc
 
 
 async def _read(answer: aiohttp.ClientResponse, request: Request) -> bytes:
@@ -263,32 +356,36 @@ def _describe(outcome: Response | TransportError) -> str:
     return f"answered {outcome.status}" if isinstance(outcome, Response) else str(outcome)
 
 
-class _Patience:
-    """What is left of a retry policy during one `send`."""
+class Patience:
+    """What is left of a retry policy during one operation."""
 
     def __init__(self, policy: RetryPolicy) -> None:
-        self._policy = policy
         self._waits = policy.waits()
         self._attempts_left = policy.attempts
         self._wait_left = policy.max_wait
 
-    def delay_before_repeat(self, request: Request, outcome: Response | TransportError) -> float | None:
-        """Seconds to wait before the request is sent again; None where it is not."""
-        if isinstance(outcome, TransportError):
-            may_repeat, counts, asked = request.is_safe_to_repeat or not outcome.sent, True, None
-        elif outcome.status == HTTPStatus.TOO_MANY_REQUESTS:
-            # It was not processed, whatever it was. Not counted as a failed attempt: the server works, and said when.
-            may_repeat, counts, asked = True, False, hint(outcome)
-        else:
-            is_answer = is_success(outcome.status) or is_rejection(outcome.status)
-            may_repeat, counts, asked = request.is_safe_to_repeat and not is_answer, True, None
-            if may_repeat:
-                asked = hint(outcome)
+    def delay(self, *, asked: float | None, counts: bool = True) -> float | None:
+        """Seconds to wait before the next attempt, None where there is none. `asked` is the server's own hint.
+
+        `counts` says whether the attempt that was made is one of those that the policy allows.
+        """
         self._attempts_left -= counts
-        if not may_repeat or (counts and self._attempts_left <= 0) or self._wait_left <= 0:
+        if (counts and self._attempts_left <= 0) or self._wait_left <= 0:
             return None
-        delay = next(self._waits) if asked is None else after_hint(asked)
         if asked is not None and asked > self._wait_left:
             return None
+        delay = next(self._waits) if asked is None else after_hint(asked)
         self._wait_left -= delay
         return delay
+
+
+def _delay_before_repeat(request: Request, outcome: Response | TransportError, patience: Patience) -> float | None:
+    """Seconds to wait before the request is sent again; None where it is not."""
+    if isinstance(outcome, TransportError):
+        return patience.delay(asked=None) if request.is_safe_to_repeat or not outcome.sent else None
+    if outcome.status == HTTPStatus.TOO_MANY_REQUESTS:
+        # It was not processed, whatever it was. Not counted as a failed attempt: the server works, and said when.
+        return patience.delay(asked=hint(outcome), counts=False)
+    if is_success(outcome.status) or is_rejection(outcome.status) or not request.is_safe_to_repeat:
+        return None
+    return patience.delay(asked=hint(outcome))
