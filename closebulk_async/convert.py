@@ -49,8 +49,8 @@ class JSONValue:  # noqa: PLW1641 - mutable JSON inside: a model that has an ide
         return frozenset(_slots(type(self)).keys() - _filled(self).keys())
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object that this value was read from: the same keys and values, dates as text."""
-        plain: dict[str, Any] = converter().unstructure(self)
+        """The JSON object that this value was read from: the same keys and values, dates as text. The caller's own."""
+        plain: dict[str, Any] = _copy_json(converter().unstructure(self))
         return plain
 
     def to_json(self) -> str:
@@ -59,9 +59,12 @@ class JSONValue:  # noqa: PLW1641 - mutable JSON inside: a model that has an ide
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The value of a JSON object. Missing keys stay unset; a value of a wrong type raises InvalidRequestError."""
+        """The value of a JSON object, of which it keeps nothing that the caller could still change.
+
+        Missing keys stay unset; a value of a wrong type raises InvalidRequestError.
+        """
         try:
-            return converter().structure(data, cls)
+            return converter().structure(_copy_json(data), cls)
         except ValueError as exc:
             message = f"this is not a {cls.__name__}: {exc}"
             raise InvalidRequestError(message) from exc
@@ -70,6 +73,9 @@ class JSONValue:  # noqa: PLW1641 - mutable JSON inside: a model that has an ide
         # Reached only when a slot is empty or the name is wrong, so that reading a field costs nothing extra.
         if name in _slots(type(self)):
             raise FieldNotRequested(name, owner=type(self).__name__)
+        computed = getattr(type(self), name, None)
+        if isinstance(computed, property):  # it read an empty slot: once more, so that the error names that field
+            return computed.__get__(self)
         message = f"{type(self).__name__!r} object has no attribute {name!r}"
         raise AttributeError(message, name=name, obj=self)
 
@@ -85,6 +91,13 @@ class JSONValue:  # noqa: PLW1641 - mutable JSON inside: a model that has an ide
     def __reduce__(self) -> tuple[Any, ...]:
         # attrs' own pickling would read every field, which an unset one refuses.
         return type(self).from_dict, (self.to_dict(),)
+
+
+def _copy_json(value: Any) -> Any:
+    """A copy down to the scalars: models are shared by all who wait, and must not change under them."""
+    if isinstance(value, Mapping):
+        return {key: _copy_json(item) for key, item in value.items()}
+    return [_copy_json(item) for item in value] if isinstance(value, list) else value
 
 
 _SLOTS: dict[type, dict[str, Any]] = {}
@@ -221,13 +234,13 @@ def _make_structure_hook(cls: type[V]) -> Callable[[Mapping[str, Any], Any], V]:
     return structure
 
 
-_UNEXPECTED = (KeyError, TypeError, AttributeError)
-"""A key that is missing or unknown, a value of another type, a row that is no object."""
+_UNEXPECTED = (KeyError, TypeError, AttributeError, ValueError)
+"""A key that is missing or unknown, a value of another type, a row that is no object, a text that is no date."""
 
 
 def _fill(value: Any, data: Mapping[str, Any], readers: Mapping[str, Mapping[type, Reader]]) -> None:
     """Set the attributes that `data` has, and put what is not documented into `extra`. Raises StructureError."""
-    extra = NOTHING_EXTRA
+    unknown: dict[str, Any] = {}
     for key, item in data.items():
         try:
             read = readers[key][type(item)]
@@ -236,10 +249,14 @@ def _fill(value: Any, data: Mapping[str, Any], readers: Mapping[str, Mapping[typ
                 wanted = " or ".join(sorted(_JSON_NAMES[kind] for kind in readers[key]))
                 message = f"{key!r} holds a JSON {_json_name(item)} where {wanted} belongs"
                 raise StructureError(message) from None
-            extra = {**extra, key: item}
-        else:
+            unknown[key] = item
+            continue
+        try:
             setattr(value, key, item if read is None else read(item))
-    value.extra = extra
+        except ValueError as exc:
+            message = f"{key!r} holds {item!r}: {exc}"
+            raise StructureError(message) from exc
+    value.extra = types.MappingProxyType(unknown) if unknown else NOTHING_EXTRA
 
 
 def _generate_fill(readers: Mapping[str, Mapping[type, Reader]]) -> Callable[[Any, Any], None]:
@@ -281,12 +298,13 @@ def _json_name(item: object) -> str:
 
 def _make_unstructure_hook(cls: type[V]) -> Callable[[V], dict[str, Any]]:  # noqa: ARG001 - the factory's signature
     def unstructure(value: V) -> dict[str, Any]:
-        return {name: _to_json(item) for name, item in _filled(value).items()} | dict(value.extra)
+        return {name: to_json_value(item) for name, item in _filled(value).items()} | dict(value.extra)
 
     return unstructure
 
 
-def _to_json(item: Any) -> Any:
+def to_json_value(item: Any) -> Any:
+    """What JSON holds for the value of a field: dates as text, words of an enum as plain strings."""
     if isinstance(item, datetime):
         return format_datetime(item)
     return item.value if isinstance(item, StrEnum) else item

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar, cast
 
 import attrs
 
-from closebulk_async.convert import NOTHING_EXTRA, JSONValue, format_datetime
+from closebulk_async.convert import NOTHING_EXTRA, JSONValue, format_datetime, to_json_value
 from closebulk_async.errors import InvalidRequestError
 
 A_co = TypeVar("A_co", bound="BulkAction", covariant=True)
@@ -241,10 +241,8 @@ class _ActionFields(JSONValue):
 
     @classmethod
     def example(cls, **changes: Any) -> Self:
-        """A plausible action for tests; `changes` are fields in the spelling of the API's JSON, or datetimes."""
-        plain = {
-            name: format_datetime(value) if isinstance(value, datetime) else value for name, value in changes.items()
-        }
+        """A plausible action for tests; `changes` are fields as the API's JSON or as the attributes spell them."""
+        plain = {name: to_json_value(value) for name, value in changes.items()}
         return cls.from_dict({**_COMMON_EXAMPLE, "id": f"bulk{cls.kind}_example", **cls._example, **plain})
 
 
@@ -349,4 +347,7 @@ class BulkSequenceSubscription(_ActionFields):
 
 
 BulkAction: TypeAlias = BulkEmail | BulkDelete | BulkEdit | BulkSequenceSubscription
+MODEL_OF_KIND: Mapping[Kind, type[BulkAction]] = MappingProxyType(
+    {model.kind: model for model in (BulkEmail, BulkDelete, BulkEdit, BulkSequenceSubscription)}
+)
 A = TypeVar("A", bound=BulkAction)

@@ -7,6 +7,7 @@ as well.
 
 from __future__ import annotations
 
+import itertools
 import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -26,7 +27,7 @@ Duration: TypeAlias = timedelta | float
 def to_seconds(duration: Duration, *, name: str = "duration") -> float:
     """A duration as seconds. Raises InvalidRequestError where it is negative or not finite."""
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
+    if not _is_number(seconds) or seconds < 0:
         message = f"{name} must be a timedelta or a number of seconds, finite and not negative, and is {duration!r}"
         raise InvalidRequestError(message)
     return float(seconds)
@@ -37,14 +38,50 @@ def to_seconds_or_none(duration: Duration | None, *, name: str = "duration") -> 
     return None if duration is None else to_seconds(duration, name=name)
 
 
+def _is_number(value: object) -> bool:
+    """Finite, and small enough for a float, which the integers of Python need not be."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _growing(*, first: float, factor: float, ceiling: float) -> Iterator[float]:
+    if first == 0:  # grows never, and so never reaches the ceiling at which backoff stops to raise the power
+        return itertools.repeat(0.0)
     waits = backoff.expo(base=factor, factor=first, max_value=ceiling)
     next(waits)  # both libraries begin with a value that only primes the generator
     return waits
 
 
-def _duration_field(default: Duration) -> Any:
-    return attrs.field(default=default, converter=to_seconds)
+def _duration_field(default: Duration, *, above_zero: bool = False) -> Any:
+    def check(_: object, attribute: attrs.Attribute[Duration], value: Duration) -> None:
+        if above_zero and value == 0:
+            message = f"{attribute.name} must be longer than 0"
+            raise InvalidRequestError(message)
+
+    def convert(value: Duration, _: object, field: attrs.Attribute[float]) -> float:
+        return to_seconds(value, name=field.name)
+
+    return attrs.field(
+        default=default, validator=check, converter=attrs.Converter(convert, takes_self=True, takes_field=True)
+    )
+
+
+def _number_field(
+    default: float, *, least: float = -math.inf, above: float = -math.inf, most: float = math.inf, whole: bool = False
+) -> Any:
+    def check(_: object, attribute: attrs.Attribute[float], value: object) -> None:
+        fits = _is_number(value) and least <= value <= most and value > above  # type: ignore[operator]
+        if not fits or (whole and type(value) is not int):
+            bounds = [f"at least {least:g}", f"above {above:g}", f"at most {most:g}"]
+            said = " and ".join(bound for bound in bounds if "inf" not in bound)
+            message = (
+                f"{attribute.name} must be {'an integer' if whole else 'a finite number'}, {said}, and is {value!r}"
+            )
+            raise InvalidRequestError(message)
+
+    return attrs.field(default=default, validator=check)
 
 
 @attrs.frozen(kw_only=True)
@@ -63,9 +100,9 @@ class RetryPolicy:
     """How one request is repeated. Which requests may be repeated at all is no policy: see `Request.safe_to_repeat`."""
 
     # Four repeats over about 7 seconds on average ride out a restarting server; an outage is for the caller to judge.
-    attempts: int = attrs.field(default=5, validator=attrs.validators.ge(1))
+    attempts: int = _number_field(5, least=1, whole=True)
     first: float = _duration_field(0.5)
-    factor: float = attrs.field(default=2.0, validator=attrs.validators.ge(1))
+    factor: float = _number_field(2.0, least=1)
     ceiling: float = _duration_field(20.0)
     # Documented windows of the rate limit are 5 to 8 seconds. Somebody asked to wait for minutes wants to know instead.
     max_wait: float = _duration_field(120.0)
@@ -92,15 +129,13 @@ class PollPolicy:
     """How a wait polls, and how much silence it bears. Durations in seconds."""
 
     # Close's counters move in steps and its jobs take seconds at least: asking more often than each second learns
-    # nothing.
-    floor: float = _duration_field(1.0)
-    factor: float = attrs.field(default=1.5, validator=attrs.validators.gt(1))
+    # nothing. Never 0: that would be a loop without a pause.
+    floor: float = _duration_field(1.0, above_zero=True)
+    factor: float = _number_field(1.5, above=1)
     # The longest sleep, and so the worst lateness while nothing can be predicted.
     ceiling: float = _duration_field(30.0)
     # Half of the predicted rest: an estimate that is off by a factor of two is still not overslept.
-    share_of_rest: float = attrs.field(
-        default=0.5, validator=attrs.validators.and_(attrs.validators.gt(0), attrs.validators.le(1))
-    )
+    share_of_rest: float = _number_field(0.5, above=0, most=1)
     # Only a person ends a pause.
     paused: float = _duration_field(60.0)
     # A deployment or an incident at the vendor's is over in a quarter of an hour, or somebody should know.
@@ -114,7 +149,7 @@ class PollPolicy:
     # One read after the timeout of a wait, so that a job that just ended is not reported as still running.
     last_look: float = _duration_field(1.0)
     # As many polls at the same time as leave most of a connection pool of 100 to other requests.
-    concurrency: int = attrs.field(default=16, validator=attrs.validators.ge(1))
+    concurrency: int = _number_field(16, least=1, whole=True)
 
     def intervals(self) -> Iterator[float]:
         """The growing seconds between polls while nothing moves."""

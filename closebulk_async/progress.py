@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import attrs
+import orjson
 
-from closebulk_async.convert import format_datetime
-from closebulk_async.errors import CloseBulkError, WaitError
-from closebulk_async.models import BulkAction, JobRef, Phase, Status
+from closebulk_async.convert import format_datetime, parse_datetime
+from closebulk_async.errors import CloseBulkError, InvalidRequestError, WaitError
+from closebulk_async.models import MODEL_OF_KIND, BulkAction, JobRef, Phase, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 A = TypeVar("A", bound=BulkAction)
 A_co = TypeVar("A_co", bound=BulkAction, covariant=True)
@@ -59,9 +63,8 @@ class Progress(Generic[A_co]):
         return self.action.is_final
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values: durations in seconds, dates as text, errors as their messages, the action as its ref."""
+        """JSON values: durations in seconds, dates as text, errors as their messages, the action as its own JSON."""
         plain = attrs.asdict(self, recurse=False)
-        del plain["action"]
         for name, value in plain.items():
             if isinstance(value, timedelta):
                 plain[name] = value.total_seconds()
@@ -69,7 +72,35 @@ class Progress(Generic[A_co]):
                 plain[name] = format_datetime(value)
             elif isinstance(value, CloseBulkError):
                 plain[name] = str(value)
-        return {"ref": str(self.ref), "status": None if self.status is None else str(self.status), **plain}
+        status = None if self.status is None else str(self.status)
+        return {"ref": str(self.ref), "status": status, **plain, "action": self.action.to_dict()}
+
+    def to_json(self) -> str:
+        """`to_dict()` as JSON text."""
+        return orjson.dumps(self.to_dict()).decode()
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Progress[BulkAction]:
+        """The progress that `to_dict` wrote; of its errors the messages remain, in a CloseBulkError or a WaitError.
+
+        Raises InvalidRequestError.
+        """
+        try:
+            ref = JobRef.parse(data["ref"])
+            action = MODEL_OF_KIND[ref.kind].from_dict(data["action"])
+            plain = {field.name: data[field.name] for field in attrs.fields(cls)}
+            for name in ("eta", "elapsed", "next_poll_in", "stalled_for"):
+                plain[name] = None if plain[name] is None else timedelta(seconds=plain[name])
+            since, last, error = plain["paused_since"], plain["last_error"], plain["error"]
+            plain["paused_since"] = None if since is None else parse_datetime(since)
+            plain["last_error"] = None if last is None else CloseBulkError(last)
+            plain["error"] = (
+                None if error is None else WaitError(error.removeprefix(f"{ref}: "), ref=ref, action=action)
+            )
+            return cast("Progress[BulkAction]", cls(**{**plain, "action": action}))
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:
+            message = f"this is not a {cls.__name__}: {type(exc).__name__}: {exc}"
+            raise InvalidRequestError(message) from exc
 
 
 @attrs.frozen(kw_only=True)

@@ -6,17 +6,14 @@ from the text alone and errs on the side of refusing: a condition that constrain
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import attrs
 
 Node = Mapping[str, Any]
-
-_EMPTY_TEXT = re.compile(r"[\s*\"'()]*")
-"""What a search text may consist of and still ask for nothing."""
 
 
 @attrs.frozen
@@ -30,9 +27,8 @@ class Reach:
 SELECTIVE = Reach(all=False, none=False)
 """A condition that picks: some leads match, others do not."""
 EVERYTHING = Reach(all=True, none=False)
-NOTHING = Reach(all=False, none=True)
 EITHER = Reach(all=True, none=True)
-"""An `or` of nothing: nobody says whether it matches everything or nothing."""
+"""What says nothing: nobody knows whether the service drops it, negated or not, or what it lets it match."""
 
 
 def find_danger(s_query: object, query: str | None) -> str | None:
@@ -51,64 +47,94 @@ def find_danger(s_query: object, query: str | None) -> str | None:
 
 
 def is_empty_search(text: str) -> bool:
-    """Whether a search text asks for nothing: blank, `*`, quotes around nothing, or only a sort order."""
+    """Whether a search text asks for nothing: no letter and no digit (`""`, `*`, `*:*`), or only a sort order."""
     words = [word for word in text.split() if not word.lower().startswith("sort:")]
-    return all(_EMPTY_TEXT.fullmatch(word) for word in words)
+    return not any(character.isalnum() for word in words for character in word)
 
 
 def reach(node: object) -> Reach:
     """What a node of an Advanced-Filtering query may match.
 
     What is no mapping or has no `type` is no node: `{}`, or the whole body of a search (`{"query": ...}`) pasted in its
-    place. It counts as everything.
+    place. It may match anything.
     """
-    if not isinstance(node, Mapping):
-        return EVERYTHING
-    kind = node.get("type")
-    if not isinstance(kind, str):
-        return EVERYTHING
+    kind = node.get("type") if isinstance(node, Mapping) else None
+    if not isinstance(node, Mapping) or not isinstance(kind, str):
+        return EITHER
     found = _JUDGES.get(kind, _judge_unknown)(node)
-    return Reach(all=found.none, none=found.all) if node.get("negate") else found
+    negate = node.get("negate")
+    if negate is True:
+        return _opposite(found)
+    # What is no boolean (`"false"`, 1) may be read either way.
+    return found if negate is False or negate is None else _union([found, _opposite(found)])
+
+
+def _opposite(found: Reach) -> Reach:
+    return Reach(all=found.none, none=found.all)
+
+
+def _union(found: Iterable[Reach]) -> Reach:
+    each = tuple(found)
+    return Reach(all=any(one.all for one in each), none=any(one.none for one in each))
 
 
 def _children(node: Node) -> Sequence[Any]:
     queries = node.get("queries")
-    return queries if isinstance(queries, Sequence) and not isinstance(queries, str) else ()
+    return queries if isinstance(queries, list | tuple) else ()
 
 
 def _judge_and(node: Node) -> Reach:
-    found = [reach(child) for child in _children(node)]
-    return Reach(all=all(each.all for each in found), none=any(each.none for each in found))
+    children = _children(node)
+    found = [reach(child) for child in children]
+    none = any(each.none for each in found) or _holds_opposites(children)
+    return Reach(all=all(each.all for each in found), none=none or not found)
 
 
 def _judge_or(node: Node) -> Reach:
     children = _children(node)
-    if not children:
-        return EITHER
     found = [reach(child) for child in children]
-    flipped = [_flip(child) for child in children if isinstance(child, Mapping)]
-    covers = any(_flip(other) in flipped for other in (_negated(child) for child in children) if other is not None)
-    return Reach(all=covers or any(each.all for each in found), none=all(each.none for each in found))
+    all_ = any(each.all for each in found) or _holds_opposites(children)
+    return Reach(all=all_ or not found, none=all(each.none for each in found))
 
 
-def _flip(node: Node) -> dict[str, Any]:
-    """The node with its negation spelled one way: absent and false mean the same."""
-    return {**node, "negate": bool(node.get("negate"))}
+def _holds_opposites(nodes: Sequence[Any]) -> bool:
+    """Whether one of the nodes is the exact negation of another: the two together cover everything, or nothing."""
+    texts: dict[bool, set[str]] = {True: set(), False: set()}
+    for node in nodes:
+        if isinstance(node, Mapping):
+            is_negated, bare = _strip_negation(node)
+            texts[is_negated].add(json.dumps(bare, sort_keys=True, default=repr))
+    return not texts[True].isdisjoint(texts[False])
 
 
-def _negated(node: object) -> dict[str, Any] | None:
-    return {**node, "negate": not node.get("negate")} if isinstance(node, Mapping) else None
+def _strip_negation(node: Node) -> tuple[bool, Any]:
+    """Whether the node is negated, in either spelling, and what it says without that."""
+    bare = {key: value for key, value in node.items() if key != "negate"}
+    is_negated = bool(node.get("negate"))
+    inner = node.get("query")
+    if node.get("type") == "not" and isinstance(inner, Mapping):
+        is_inner_negated, bare = _strip_negation(inner)
+        return is_negated is is_inner_negated, bare
+    return is_negated, bare
 
 
 def _judge_not(node: Node) -> Reach:
     # No page of the vendor's has this node, but queries with it are about.
-    inner = reach(node.get("query"))
-    return Reach(all=inner.none, none=inner.all)
+    return _opposite(reach(node.get("query")))
 
 
 def _judge_unknown(node: Node) -> Reach:
-    # A type that this package does not know constrains something, or why would it be there: but only if it says what.
-    return _needs(bool(node.keys() - {"type", "negate"}))
+    # A type that this package does not know constrains something, or why would it be there: but only if it says what,
+    # and if it wraps other nodes, only if each of those does.
+    wrapped = [*_children(node), *([node["query"]] if "query" in node else [])]
+    if any(each.all or each.none for each in map(reach, wrapped)):
+        return EITHER
+    return _needs(any(value not in _EMPTY for key, value in node.items() if key not in {"type", "negate"}))
+
+
+def _judge_object_type(node: Node) -> Reach:
+    # «Every lead» negated is no lead. What contacts, or no contacts, leave of the leads depends on the data.
+    return EVERYTHING if node.get("object_type") == "lead" else EITHER
 
 
 def _judge_text(node: Node) -> Reach:
@@ -117,7 +143,7 @@ def _judge_text(node: Node) -> Reach:
 
 def _judge_id(node: Node) -> Reach:
     value = node.get("value")
-    return _needs(bool(value.strip() if isinstance(value, str) else value))
+    return _needs(isinstance(value, str) and not is_empty_search(value))
 
 
 def _judge_saved_search(node: Node) -> Reach:
@@ -127,8 +153,10 @@ def _judge_saved_search(node: Node) -> Reach:
 def _judge_field_condition(node: Node) -> Reach:
     condition = node.get("condition")
     if not isinstance(condition, Mapping) or not node.get("field"):
-        return EVERYTHING
+        return EITHER
     kind = condition.get("type")
+    if not isinstance(kind, str):
+        return EITHER
     if kind == "text":
         return _judge_text(condition)
     needed = _NEEDED_BY_CONDITION.get(kind)
@@ -138,12 +166,13 @@ def _judge_field_condition(node: Node) -> Reach:
 
 
 def _judge_has_related(node: Node) -> Reach:
-    # A lead without any related object is excluded, whatever the related query says.
-    return _needs(bool(node.get("related_object_type")))
+    # A lead without any related object is excluded, whatever the related query says. But everything has its lead.
+    related = node.get("related_object_type")
+    return reach(node.get("related_query")) if related == "lead" else _needs(isinstance(related, str) and bool(related))
 
 
 def _needs(constrained: bool) -> Reach:  # noqa: FBT001 - the one operand
-    return SELECTIVE if constrained else EVERYTHING
+    return SELECTIVE if constrained else EITHER
 
 
 _EMPTY: tuple[object, ...] = (None, "", [], (), {})
@@ -161,7 +190,7 @@ _NEEDED_BY_CONDITION: Mapping[Any, tuple[str, ...]] = MappingProxyType(
 
 _JUDGES: Mapping[Any, Callable[[Node], Reach]] = MappingProxyType(
     {
-        "object_type": lambda _: EVERYTHING,
+        "object_type": _judge_object_type,
         "and": _judge_and,
         "or": _judge_or,
         "not": _judge_not,

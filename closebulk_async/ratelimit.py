@@ -19,7 +19,7 @@ RESET_HEADERS = ("ratelimit-reset", "x-rate-limit-reset", "x-ratelimit-reset")
 EPOCH = 1_000_000_000.0
 """A reset above this is an instant (seconds since 1970), below it a duration: no window lasts thirty years."""
 
-_PAIR = re.compile(r"([A-Za-z][\w-]*)\s*=\s*\"?([0-9]+(?:\.[0-9]+)?)\"?")
+_PAIR = re.compile(r"\s*([A-Za-z][\w-]*)\s*=\s*\"?([0-9]{1,15}(?:\.[0-9]*)?|\.[0-9]+)\"?\s*", re.ASCII)
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +39,8 @@ def parse_rate_limit(value: str) -> RateLimit:
 
     What cannot be read is left None: a malformed header is ignored, never an error.
     """
-    pairs = {key.lower(): float(number) for key, number in _PAIR.findall(value)}
+    read = map(_PAIR.fullmatch, re.split("[,;]", value))
+    pairs = {pair[1].lower(): float(pair[2]) for pair in read if pair is not None}
     return RateLimit(limit=pairs.get("limit"), remaining=pairs.get("remaining"), reset=pairs.get("reset"))
 
 
@@ -52,7 +53,7 @@ def retry_after(headers: Mapping[str, str], *, body: object = None, now: datetim
     """
     window = parse_rate_limit(headers.get("ratelimit", ""))
     hints = [
-        window.reset,
+        _seconds(window.reset, now=now),
         _retry_after_header(headers, now=now),
         *(_seconds(headers.get(name), now=now) for name in RESET_HEADERS),
         _body_reset(body, now=now),
@@ -81,9 +82,15 @@ def _retry_after_header(headers: Mapping[str, str], *, now: datetime) -> float |
     try:
         moment = parsedate_to_datetime(text)
         # Against the server's own clock where it shows one: the client's may be off by more than the wait.
-        base = parsedate_to_datetime(headers["date"]) if "date" in headers else now
-        return max(0.0, (moment - base).total_seconds())
+        return max(0.0, (moment - (_date_header(headers) or now)).total_seconds())
     except (TypeError, ValueError):  # no date either, or one without a zone against one with
+        return None
+
+
+def _date_header(headers: Mapping[str, str]) -> datetime | None:
+    try:
+        return parsedate_to_datetime(headers["date"])
+    except (KeyError, ValueError):
         return None
 
 

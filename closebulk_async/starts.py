@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, cast
 
 import attrs
 import orjson
@@ -70,38 +70,43 @@ class _Start(Generic[A_co]):
     send_done_email: bool | None = None
     allow_all: bool = False
     extra: Mapping[str, Any] | None = None
+    _json: bytes = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         _check_types(self)
         _check_words(self)
         _check_rule(self)
-        self.body()
-        if not self.allow_all and (danger := find_danger(self.s_query, self.query)):
-            message = f"{self.kind}: {danger}. Narrow the query, or pass allow_all=True if every lead is really meant"
-            raise UnsafeQueryError(message)
-
-    def given(self) -> dict[str, Any]:
-        """The keywords that were given and belong into the body."""
-        fields = (field.name for field in attrs.fields(type(self)) if field.name not in self.not_sent)
-        return {name: value for name in fields if (value := getattr(self, name)) is not None}
-
-    def body(self) -> dict[str, Any]:
-        """The JSON object that the POST carries. Raises InvalidRequestError, naming the place that is no JSON."""
         try:
-            return {
-                name: to_plain_json(value, path=name) for name, value in {**self.given(), **(self.extra or {})}.items()
-            }
+            self._keep_copies()
+            danger = None if self.allow_all else find_danger(self.s_query, self.query)
         except RecursionError:
             message = f"{self.kind}: the request contains itself, or is nested too deeply"
             raise InvalidRequestError(message) from None
+        if danger:
+            message = f"{self.kind}: {danger}. Narrow the query, or pass allow_all=True if every lead is really meant"
+            raise UnsafeQueryError(message)
+
+    def _keep_copies(self) -> None:
+        """Make the body now: what the caller does to its own dicts later must not pass by the checks."""
+        sent = {name: to_plain_json(value, path=name) for name, value in self.given().items()}
+        extra = to_plain_json(self.extra or {}, path="extra")
+        for name, value in (*sent.items(), *([] if self.extra is None else [("extra", extra)])):
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "_json", _to_canonical_json(sent | cast("dict[str, object]", extra), kind=self.kind))
+
+    def given(self) -> dict[str, Any]:
+        """The keywords that were given and belong into the body."""
+        fields = (field.name for field in attrs.fields(type(self)) if field.init and field.name not in self.not_sent)
+        return {name: value for name in fields if (value := getattr(self, name)) is not None}
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object that the POST carries, as the caller's own copy."""
+        body: dict[str, Any] = orjson.loads(self._json)
+        return body
 
     def to_json(self) -> bytes:
-        """The canonical body: keys sorted, so that equal starts are equal bytes. Raises InvalidRequestError."""
-        try:
-            return orjson.dumps(self.body(), option=orjson.OPT_SORT_KEYS)
-        except TypeError as exc:  # an integer beyond 64 bits
-            message = f"{self.kind}: this cannot be sent as JSON: {exc}"
-            raise InvalidRequestError(message) from exc
+        """The canonical body: keys sorted, so that equal starts are equal bytes."""
+        return self._json
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -239,10 +244,13 @@ def _check_words(start: _Start[Any]) -> None:
 
 def _check_rule(start: _Start[Any]) -> None:
     choice = getattr(start, start.chooser) if start.chooser else None
+    if start.chooser and choice is None:
+        message = f"{start.kind}: {start.chooser} is missing: it decides what else is needed"
+        raise InvalidRequestError(message)
     rule = RULES[start.kind, choice]
     own = {field.name for field in attrs.fields(type(start))} - {field.name for field in attrs.fields(_Start)}
-    flags = {"all_sequences"}  # False is «not given» for these; for custom_field_value it is a value
-    given = {name for name in own if getattr(start, name) is not (False if name in flags else None)} - {start.chooser}
+    # False is «not given» for a flag; for custom_field_value it is a value.
+    given = {name for name in own if getattr(start, name) is not (False if name in _FLAGS else None)} - {start.chooser}
     label = f"{start.kind} {start.chooser}={choice!s}" if choice else str(start.kind)
     problems = [
         *(f"{name} is missing" for name in sorted(rule.required - given)),
@@ -265,16 +273,29 @@ def _check_rule(start: _Start[Any]) -> None:
         raise UnsafeQueryError(message)
 
 
+_TYPES: Mapping[str, type] = MappingProxyType(
+    {
+        "s_query": Mapping,
+        "query": str,
+        "send_done_email": bool,
+        "sort": Sequence,
+        "extra": Mapping,
+        "custom_field_values": Sequence,
+        "calls_assigned_to": Sequence,
+    }
+)
+_FLAGS = frozenset({"allow_all", "all_sequences"})
+"""Whoever sets one means it: what is merely truthy, or None, is refused."""
+
+
 def _check_types(start: _Start[Any]) -> None:
-    for name, wanted in (
-        ("s_query", Mapping),
-        ("query", str),
-        ("send_done_email", bool),
-        ("sort", Sequence),
-        ("extra", Mapping),
-    ):
-        if (value := getattr(start, name)) is not None and not isinstance(value, wanted):
-            message = f"{start.kind}: {name} must be a {wanted.__name__} and is a {type(value).__name__}"
+    for name in (field.name for field in attrs.fields(type(start)) if field.init):
+        value, wanted = getattr(start, name), bool if name in _FLAGS else _TYPES.get(name, object)
+        if value is None and name not in _FLAGS:
+            continue
+        # A text is a sequence of characters, and never what is meant by several values.
+        if not isinstance(value, wanted) or (wanted is Sequence and isinstance(value, str)):
+            message = f"{start.kind}: {name} must be a {wanted.__name__} and is the {type(value).__name__} {value!r}"
             raise InvalidRequestError(message)
     if start.results_limit is not None and not (type(start.results_limit) is int and start.results_limit > 0):
         message = f"{start.kind}: results_limit must be a positive integer and is {start.results_limit!r}"
@@ -283,7 +304,7 @@ def _check_types(start: _Start[Any]) -> None:
         if (name.endswith("_id") or name in _TEXTS) and not (isinstance(value, str) and value.strip()):
             message = f"{start.kind}: {name} must be a text that is not empty and is {value!r}"
             raise InvalidRequestError(message)
-    documented = {field.name for field in attrs.fields(type(start))}
+    documented = {field.name for field in attrs.fields(type(start)) if field.init}
     # Also a safety matter: a query in `extra` would pass unseen by the guard.
     if clash := sorted(documented & set(start.extra or {})):
         message = f"{start.kind}: extra holds {', '.join(clash)}, which have keywords of their own"
@@ -291,6 +312,14 @@ def _check_types(start: _Start[Any]) -> None:
 
 
 _TEXTS = frozenset({"sender", "sender_name", "sender_email", "custom_field_name"})
+
+
+def _to_canonical_json(body: Mapping[str, object], *, kind: Kind) -> bytes:
+    try:
+        return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    except TypeError as exc:  # an integer beyond 64 bits, half of a surrogate pair, more than 254 levels
+        message = f"{kind}: this cannot be sent as JSON: {exc}"
+        raise InvalidRequestError(message) from exc
 
 
 def to_plain_json(value: object, *, path: str) -> object:
@@ -301,7 +330,9 @@ def to_plain_json(value: object, *, path: str) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         message = f"{path} is {value!r}: JSON knows finite numbers only"
         raise InvalidRequestError(message)
-    if value is None or isinstance(value, str | int | float):
+    if isinstance(value, float):
+        return float(value)  # the encoder does not take subclasses, such as numpy's
+    if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, Mapping):
         if strange := [key for key in value if not isinstance(key, str)]:

@@ -6,6 +6,7 @@ Nothing here touches a socket. The tables are the only place that knows paths; a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
 from types import MappingProxyType
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import attrs
 import orjson
 
-from closebulk_async.convert import decode, decode_page
+from closebulk_async.convert import StructureError, decode, decode_page
 from closebulk_async.errors import (
     DecodeError,
     InvalidRequestError,
@@ -129,6 +130,10 @@ def build_list(
     if strange := given.keys() - KINDS[kind].list_filters:
         message = f"the list of {kind} actions has no filter {', '.join(sorted(strange))}"
         raise InvalidRequestError(message)
+    for name, value in given.items():
+        if not isinstance(value, str) or not value.strip():
+            message = f"{name} must be a text that is not empty and is {value!r}"
+            raise InvalidRequestError(message)
     query = (
         ("_limit", str(check_count(limit, name="limit", least=1))),
         ("_skip", str(check_count(skip, name="skip"))),
@@ -178,12 +183,26 @@ def read_action(kind: Kind, request: Request, response: Response) -> BulkAction:
     check_status(request, response)
     try:
         action = decode(response.body, KINDS[kind].model)
+        # Every read asks for it, and without it an answer says nothing of how far the job is.
+        _check_has(action, "status")
+        _check_id(action)
     except ValueError as exc:
         raise _misfit(str(exc), request, response) from exc
-    if "id" in action.unset:
-        message = "there is no 'id'"
-        raise _misfit(message, request, response)
     return cast("BulkAction", action)
+
+
+def _check_has(action: BulkAction, name: str) -> None:
+    if not hasattr(action, name):
+        message = f"there is no {name!r}"
+        raise StructureError(message)
+
+
+def _check_id(action: BulkAction) -> None:
+    """Raises StructureError for an action without an id that can stand in a path: nobody could go on with it."""
+    _check_has(action, "id")
+    if not ID_PATTERN.fullmatch(action.id):
+        message = f"'id' holds {action.id!r}, which is no id"
+        raise StructureError(message)
 
 
 def salvage_action(kind: Kind, response: Response) -> BulkAction | None:
@@ -203,6 +222,8 @@ def read_page(kind: Kind, request: Request, response: Response) -> Page[Any]:
     check_status(request, response)
     try:
         rows, has_more = decode_page(response.body, KINDS[kind].model)
+        for row in rows:
+            _check_id(row)
     except ValueError as exc:
         raise _misfit(str(exc), request, response) from exc
     if has_more and not rows:
@@ -271,14 +292,18 @@ def _read_errors(body: object) -> tuple[Sequence[str], Mapping[str, str]]:
         errors.append(single)
     elif isinstance(single, Mapping) and isinstance(single.get("message"), str):
         errors.append(single["message"])
-    return errors, dict(_flatten(body.get("field-errors"), ""))
+    field_errors: dict[str, str] = {}
+    with suppress(RecursionError):  # nested beyond reason: the status still decides which error it is
+        for path, text in _flatten(body.get("field-errors")):
+            field_errors[path] = f"{field_errors[path]} {text}" if path in field_errors else text
+    return errors, field_errors
 
 
 def _as_list(value: object) -> Sequence[object]:
     return value if isinstance(value, list) else []
 
 
-def _flatten(tree: object, path: str) -> Iterable[tuple[str, str]]:
+def _flatten(tree: object, path: str = "") -> Iterable[tuple[str, str]]:
     """Leaves of nested field errors by dotted path.
 
     Below the top, `errors` is an object keyed by the index of the faulty item and its `field-errors` by field: both
