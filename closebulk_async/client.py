@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 from closebulk_async.auth import ApiKey, Auth
 from closebulk_async.batches import Outcome, run_many, wait_all
 from closebulk_async.clock import Clock, SystemClock
+from closebulk_async.connection import (
+    Connection,
+    check_base_url,
+    check_session,
+    check_tz_offset,
+    check_user_agent,
+)
 from closebulk_async.endpoints import (
     DEFAULTABLE,
     ActionLike,
@@ -23,14 +30,7 @@ from closebulk_async.kinds import BulkDeletes, BulkEdits, BulkEmails, BulkSequen
 from closebulk_async.models import BulkAction, JobRef, Status
 from closebulk_async.policy import PollPolicy, RetryPolicy, Timeouts
 from closebulk_async.starting import Starter
-from closebulk_async.transport import (
-    Connection,
-    Transport,
-    check_base_url,
-    check_session,
-    check_tz_offset,
-    check_user_agent,
-)
+from closebulk_async.transport import Transport
 from closebulk_async.watching import Watcher
 
 if TYPE_CHECKING:

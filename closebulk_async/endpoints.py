@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypedDict, TypeVar, Unpack, cast
 
 import attrs
@@ -137,7 +138,7 @@ async def start_action(engine: Engine, start: Start, *, timeout: float | None = 
 async def get_action(engine: Engine, ref: JobRef[A], *, fields: Iterable[str] | None = None) -> A:
     """Read one action."""
     request = build_get(ref, fields=fields)
-    return cast("A", read_action(ref.kind, request, await engine.transport.send(request)))
+    return cast("A", await engine.transport.read(request, partial(read_action, ref.kind)))
 
 
 async def set_status(engine: Engine, ref: JobRef[A], status: Status) -> A:
@@ -201,7 +202,7 @@ class BulkActions(Generic[A]):
         self, *, limit: int, skip: int, fields: Iterable[str] | None, filters: Mapping[str, str | None] | None = None
     ) -> Page[A]:
         request = build_list(self.kind, limit=limit, skip=skip, fields=fields, filters=filters)
-        return read_page(self.kind, request, await self._engine.transport.send(request))
+        return await self._engine.transport.read(request, partial(read_page, self.kind))
 
     def iterate(
         self, *, fields: Iterable[str] | None = None, page_size: int = MAX_PAGE, max_items: int | None = None

@@ -22,6 +22,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "batches": ("Outcome",),
     "client": ("CloseBulk",),
     "clock": ("Clock", "SystemClock"),
+    "connection": (),
     "convert": (),
     "endpoints": ("BulkActions",),
     "errors": (
