@@ -1,0 +1,94 @@
+"""Numbers, times and steps in the words of the command line. Pure, and plain text without control codes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from closebulk_async.models import BulkAction
+from closebulk_async.progress import Progress, count_objects
+
+_MINUTE, _HOUR, _DAY = 60, 60 * 60, 24 * 60 * 60
+
+
+def cleaned(text: str) -> str:
+    """`text` on one line. What a server says may hold control codes, which a terminal would obey."""
+    return "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
+
+
+def shortened(text: str, width: int) -> str:
+    """`text` in at most `width` columns, with its last characters: those of an id tell it from its neighbours."""
+    tail = min(6, width // 3)
+    return text if len(text) <= width else f"{text[: max(0, width - 1 - tail)]}…{text[len(text) - tail :]}"
+
+
+def format_seconds(seconds: float) -> str:
+    """The two largest units of a duration: `<1s`, `8s`, `2m 05s`, `3h 07m`, `4d 01h`."""
+    whole = round(seconds)
+    if not whole:
+        return "<1s"
+    for unit, name, smaller, smaller_name in (
+        (_DAY, "d", _HOUR, "h"),
+        (_HOUR, "h", _MINUTE, "m"),
+        (_MINUTE, "m", 1, "s"),
+    ):
+        if whole >= unit:
+            return f"{whole // unit}{name} {whole % unit // smaller:02}{smaller_name}"
+    return f"{whole}s"
+
+
+def format_rate(per_second: float) -> str:
+    """Objects per second, minute or hour: the first that makes it at least 1, so that a slow job does not show 0."""
+    for seconds, name in ((1, "s"), (_MINUTE, "min")):
+        if (rate := per_second * seconds) >= 1:
+            return f"{rate:.0f}/{name}" if rate >= 100 else f"{rate:.1f}/{name}"  # noqa: PLR2004 - three digits do
+    return f"{per_second * _HOUR:.1f}/h"
+
+
+def format_percent(fraction: float) -> str:
+    """Rounded down, so that 100% is never said before the last object. The small amount is for 0.29 * 100."""
+    return f"{int(fraction * 100 + 1e-9)}%"
+
+
+def format_moment(moment: datetime) -> str:
+    """A time of day in UTC, to the minute."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def format_counts(processed: int, total: int | None, fraction: float | None) -> str:
+    """`45 of 200 (22%)`, or the counter alone while the service has not counted."""
+    counts = f"{processed} processed" if total is None else f"{processed} of {total}"
+    return counts if fraction is None else f"{counts} ({format_percent(fraction)})"
+
+
+def format_status(status: str | None) -> str:
+    """The service's word, and a word of our own where it sends null."""
+    return "unknown" if status is None else cleaned(str(status))
+
+
+def describe_step(progress: Progress[Any]) -> str:
+    """One step of a wait as one line."""
+    status = format_status(progress.status)
+    if progress.paused_since is not None:
+        status = f"{status} since {format_moment(progress.paused_since)}"
+    parts = [status, format_counts(progress.n_objects_processed, progress.n_objects, progress.fraction)]
+    if not progress.is_final and progress.paused_since is None:
+        if progress.rate is not None:
+            parts.append(format_rate(progress.rate))
+        if progress.eta is not None:
+            parts.append(f"{format_seconds(progress.eta.total_seconds())} left")
+    return f"{progress.ref}: {', '.join(parts)}"
+
+
+def describe_row(action: BulkAction) -> str:
+    """One action of a list as one line. The ref, whole and last, can be copied, or cut out by `awk '{print $NF}'`."""
+    processed, total = count_objects(action)
+    fraction = 1.0 if action.is_done else min(1.0, processed / total) if total else None
+    created = getattr(action, "date_created", None)  # rows of older servers may lack it
+    parts = [
+        format_status(action.status).ljust(10),
+        format_counts(processed, total, fraction).ljust(22),
+        ("" if created is None else format_moment(created)).ljust(20),
+        str(action.ref),
+    ]
+    return "  ".join(parts)

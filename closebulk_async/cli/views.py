@@ -1,0 +1,168 @@
+"""What the user sees of a watch: plain lines, JSON lines, or live bars where there is a terminal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, Self
+
+import attrs
+
+from closebulk_async.cli.exits import complain
+from closebulk_async.cli.texts import cleaned, describe_step
+from closebulk_async.errors import BulkActionFailed, CloseBulkError, WaitError
+from closebulk_async.models import JobRef
+from closebulk_async.progress import Progress
+
+
+class View(Protocol):
+    """Shows the steps of a watch of one or more actions, inside a `with` block."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the terminal as it was."""
+
+    def show(self, progress: Progress[Any]) -> None:
+        """One step of one action. Steps without any change come too, about each second."""
+
+    def fail(self, ref: JobRef[Any], error: CloseBulkError) -> None:
+        """The wait for one action has ended without the action being done."""
+
+    def note(self, text: str) -> None:
+        """Something that the user should know, such as a status that is not documented."""
+
+
+@attrs.define
+class _Errors:
+    """Which failed polls were told. An outage is one line, not one for each poll that says the same."""
+
+    _told: dict[JobRef[Any], tuple[CloseBulkError | None, str | None]] = attrs.field(factory=dict)
+
+    def take_new(self, progress: Progress[Any]) -> str | None:
+        """What the latest failed poll said, if that is news."""
+        error = progress.last_error
+        told, text = self._told.get(progress.ref, (None, None))
+        if progress.changed:
+            text = None  # it works again: the next failure is news whatever it says
+        is_new = error is not None and error is not told and str(error) != text
+        self._told[progress.ref] = (error, str(error) if is_new else text)
+        return str(error) if is_new else None
+
+
+@attrs.define
+class Lines:
+    """A line for each step, flushed, without control codes: for logs and pipes. What goes wrong is on stderr."""
+
+    _errors: _Errors = attrs.field(factory=_Errors)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, progress: Progress[Any]) -> None:
+        """Print the step if something moved, and an error once."""
+        error = self._errors.take_new(progress)
+        if progress.changed:
+            print(describe_step(progress), flush=True)
+        if error is not None:
+            complain(f"{progress.ref}: a poll failed, going on: {error}")
+
+    def fail(self, ref: JobRef[Any], error: CloseBulkError) -> None:
+        """Print the reason."""
+        complain(describe_failure(ref, error))
+
+    def note(self, text: str) -> None:
+        """Print it."""
+        complain(text)
+
+
+@attrs.define
+class JsonLines(Lines):
+    """A JSON object for each step: `Progress.to_dict()`. The last one of an action that was not done has an `error`.
+
+    Where there was no step at all, because the first answer was an error, it has the keys `ref` and `error` only.
+    """
+
+    def show(self, progress: Progress[Any]) -> None:
+        """Print the step if something moved, or a poll failed otherwise than before."""
+        if self._errors.take_new(progress) is not None or progress.changed:
+            print_json(progress.to_dict())
+
+    def fail(self, ref: JobRef[Any], error: CloseBulkError) -> None:
+        """Print the error as an object, and for people as a line."""
+        last = error.progress if isinstance(error, WaitError) else None
+        if last is None or not isinstance(error, WaitError):
+            print_json({"ref": str(ref), "error": str(error)})
+        elif not isinstance(error, BulkActionFailed):  # its last step has the error already
+            print_json(attrs.evolve(last, error=error).to_dict())
+        Lines.fail(self, ref, error)
+
+
+def print_json(value: object) -> None:
+    """One JSON object as one line of ASCII, flushed."""
+    print(json.dumps(value), flush=True)
+
+
+def describe_failure(ref: JobRef[Any], error: CloseBulkError) -> str:
+    """The error, with the ref in front if its own message does not begin with it."""
+    return str(error) if isinstance(error, WaitError) else f"{ref}: {error}"
+
+
+def has_terminal() -> bool:
+    """Whether standard output is a terminal that can move its cursor. Settings that only force colours do not count."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "").lower() not in {"dumb", "unknown"}
+
+
+def choose_view(refs: Sequence[JobRef[Any]], *, as_json: bool) -> View:
+    """The view that fits where standard output goes to."""
+    if as_json:
+        return JsonLines()
+    if not has_terminal():
+        return Lines()
+    from closebulk_async.cli.bars import LiveBars
+
+    return LiveBars(refs)
+
+
+class _NoteHandler(logging.Handler):
+    """Hands what the package logs to a view: written past it, a record would tear the bars."""
+
+    def __init__(self, view: View, unanswered: Collection[JobRef[Any]]) -> None:
+        super().__init__(logging.INFO)
+        self._view = view
+        self._unanswered = unanswered
+        self._told: deque[str] = deque(maxlen=100)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One record, as one line and without a traceback; one that repeats another is left out."""
+        text = cleaned(record.getMessage())
+        if (record.levelno >= logging.WARNING or self._unanswered) and text not in self._told:
+            self._told.append(text)
+            self._view.note(text)
+
+
+@contextmanager
+def notes_in(view: View, *, unanswered: Collection[JobRef[Any]]) -> Iterator[None]:
+    """Show the package's warnings in `view` for as long as the block runs.
+
+    While there are `unanswered` refs, what is logged as information is shown as well: a poll that failed is part of a
+    step only after a poll that did not.
+    """
+    logger, handler = logging.getLogger("closebulk_async"), _NoteHandler(view, unanswered)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
