@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import aiohttp
 import attrs
-from aiohttp.payload import BytesPayload
+from aiohttp.payload import Payload
 
 from closebulk_async.errors import ClientClosedError, DecodeError, TransportError
 from closebulk_async.policy import RetryPolicy, after_hint
@@ -61,24 +61,29 @@ class Delivery:
         self.may_have_left = True
 
 
-class _TrackedBody(BytesPayload):
+class _TrackedBody(Payload):
     """Notes the moment before the first byte of the body is written.
 
     The headers may have left a little earlier. But a server that has the headers alone has not got the request: their
-    Content-Length promises a body.
+    Content-Length promises a body. Not aiohttp's own payload for bytes, which warns from a megabyte on.
     """
+
+    _autoclose = True  # there is nothing to close
 
     def __init__(self, body: bytes, delivery: Delivery) -> None:
         super().__init__(body, content_type="application/json")
+        self._size = len(body)
         self._delivery = delivery
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return str(self._value, encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         self._delivery.begin()
-        await super().write(writer)
+        await writer.write(self._value)
 
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self._delivery.begin()
-        await super().write_with_length(writer, content_length)
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:  # noqa: ARG002
+        await self.write(writer)
 
 
 class Transport:

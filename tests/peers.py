@@ -114,5 +114,5 @@ class Peer:
     async def _handle(self, request: web.BaseRequest) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
         connection = request.transport and request.transport.get_extra_info("peername")
-        self.seen.append(Seen(request.method, request.path, headers, await request.read(), connection))
+        self.seen.append(Seen(request.method, request.path, headers, await request.content.read(), connection))
         return self.answer(request)
