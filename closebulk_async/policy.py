@@ -54,18 +54,20 @@ def _growing(*, first: float, factor: float, ceiling: float) -> Iterator[float]:
     return waits
 
 
-def _duration_field(default: Duration, *, above_zero: bool = False) -> Any:
-    def check(_: object, attribute: attrs.Attribute[Duration], value: Duration) -> None:
-        if above_zero and value == 0:
-            message = f"{attribute.name} must be longer than 0"
-            raise InvalidRequestError(message)
+def _unwrap(duration: Duration) -> float:
+    """What of a duration is no timedelta passes as it is: a validator knows the name of the field, a converter not."""
+    return duration.total_seconds() if isinstance(duration, timedelta) else duration
 
-    def convert(value: Duration, _: object, field: attrs.Attribute[float]) -> float:
-        return to_seconds(value, name=field.name)
 
-    return attrs.field(
-        default=default, validator=check, converter=attrs.Converter(convert, takes_self=True, takes_field=True)
-    )
+def _check_duration(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    to_seconds(value, name=attribute.name)
+
+
+def _check_above_zero(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    _check_duration(_, attribute, value)
+    if value == 0:
+        message = f"{attribute.name} must be longer than 0"
+        raise InvalidRequestError(message)
 
 
 def _number_field(
@@ -89,10 +91,10 @@ class Timeouts:
     """Bounds of one request, in seconds. No request goes without them."""
 
     # A TCP and TLS handshake across the world takes under a second; three lost packets add about seven.
-    connect: float = _duration_field(10.0)
+    connect: float = attrs.field(default=10.0, converter=_unwrap, validator=_check_duration)
     # The whole exchange, connecting and reading the body included. The vendor names no bound; its load balancer, as
     # most, gives up after about a minute, and an answer later than that never comes.
-    total: float = _duration_field(60.0)
+    total: float = attrs.field(default=60.0, converter=_unwrap, validator=_check_duration)
 
 
 @attrs.frozen(kw_only=True)
@@ -101,11 +103,11 @@ class RetryPolicy:
 
     # Four repeats over about 7 seconds on average ride out a restarting server; an outage is for the caller to judge.
     attempts: int = _number_field(5, least=1, whole=True)
-    first: float = _duration_field(0.5)
+    first: float = attrs.field(default=0.5, converter=_unwrap, validator=_check_duration)
     factor: float = _number_field(2.0, least=1)
-    ceiling: float = _duration_field(20.0)
+    ceiling: float = attrs.field(default=20.0, converter=_unwrap, validator=_check_duration)
     # Documented windows of the rate limit are 5 to 8 seconds. Somebody asked to wait for minutes wants to know instead.
-    max_wait: float = _duration_field(120.0)
+    max_wait: float = attrs.field(default=120.0, converter=_unwrap, validator=_check_duration)
 
     def waits(self) -> Iterator[float]:
         """The seconds before each repeat where the server named none: exponential, with full jitter.
@@ -130,24 +132,24 @@ class PollPolicy:
 
     # Close's counters move in steps and its jobs take seconds at least: asking more often than each second learns
     # nothing. Never 0: that would be a loop without a pause.
-    floor: float = _duration_field(1.0, above_zero=True)
+    floor: float = attrs.field(default=1.0, converter=_unwrap, validator=_check_above_zero)
     factor: float = _number_field(1.5, above=1)
     # The longest sleep, and so the worst lateness while nothing can be predicted.
-    ceiling: float = _duration_field(30.0)
+    ceiling: float = attrs.field(default=30.0, converter=_unwrap, validator=_check_duration)
     # Half of the predicted rest: an estimate that is off by a factor of two is still not overslept.
     share_of_rest: float = _number_field(0.5, above=0, most=1)
     # Only a person ends a pause.
-    paused: float = _duration_field(60.0)
+    paused: float = attrs.field(default=60.0, converter=_unwrap, validator=_check_duration)
     # A deployment or an incident at the vendor's is over in a quarter of an hour, or somebody should know.
-    lost_after: float = _duration_field(timedelta(minutes=15))
+    lost_after: float = attrs.field(default=15 * 60.0, converter=_unwrap, validator=_check_duration)
     # How long a new job may be missing from answers of the service [unconfirmed].
-    settle: float = _duration_field(15.0)
+    settle: float = attrs.field(default=15.0, converter=_unwrap, validator=_check_duration)
     # A status word that nobody knows may be final: after a day without movement it is treated as a stall.
-    unknown_stall: float = _duration_field(timedelta(hours=24))
+    unknown_stall: float = attrs.field(default=24 * 3600.0, converter=_unwrap, validator=_check_duration)
     # The vendor: an action can be resumed until seven days after it was paused.
-    resumable: float = _duration_field(timedelta(days=7))
+    resumable: float = attrs.field(default=7 * 86_400.0, converter=_unwrap, validator=_check_duration)
     # One read after the timeout of a wait, so that a job that just ended is not reported as still running.
-    last_look: float = _duration_field(1.0)
+    last_look: float = attrs.field(default=1.0, converter=_unwrap, validator=_check_duration)
     # As many polls at the same time as leave most of a connection pool of 100 to other requests.
     concurrency: int = _number_field(16, least=1, whole=True)
 

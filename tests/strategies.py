@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, timedelta, timezone
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, settings
@@ -98,16 +99,19 @@ _VALUES: Mapping[str, st.SearchStrategy[Any]] = {
 }
 
 
+@cache  # building a strategy takes longer than drawing from it
 def values_of(words: str) -> st.SearchStrategy[Any]:
     """What a field of `SCHEMA` may hold."""
     return st.one_of([_VALUES[word] for word in words.split()])
 
 
+@cache
 def whole_rows(kind: Kind) -> st.SearchStrategy[dict[str, Any]]:
     """Rows with every documented key and no other."""
     return st.fixed_dictionaries({name: values_of(words) for name, words in SCHEMA[kind].items()})
 
 
+@cache
 def any_rows(kind: Kind) -> st.SearchStrategy[dict[str, Any]]:
     """Rows that may lack any key but the id, and may hold unknown ones."""
     known = {name: values_of(words) for name, words in SCHEMA[kind].items()}
