@@ -73,7 +73,7 @@ class Alarm:
 class Alarms:
     """Any number of alarms on one heap and one sleeping task, which lives as long as an alarm is set.
 
-    Callbacks run in that task: they must not block, and what they raise goes to the loop's exception handler.
+    Callbacks are called by the loop: they must not block, and what they raise goes to the loop's exception handler.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -83,17 +83,18 @@ class Alarms:
         self._numbers = itertools.count()  # breaks ties: alarms of one moment ring in the order in which they were set
         self._pending = 0
         self._task: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
+        self._is_asleep = False
+        self._ending: set[asyncio.Task[None]] = set()
 
     def set(self, seconds: float, callback: Callable[[], None]) -> Alarm:
         """Call back once, so many seconds from now."""
         alarm = Alarm(callback, self)
         heapq.heappush(self._heap, (self._clock.monotonic() + max(0.0, seconds), next(self._numbers), alarm))
         self._pending += 1
+        if self._is_asleep and self._heap[0][2] is alarm:
+            self._stop()  # it sleeps for too long
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._ring(), name="closebulk_async alarms")
-        elif self._heap[0][2] is alarm:
-            self._changed.set()
         return alarm
 
     def forget_one(self) -> None:
@@ -101,24 +102,36 @@ class Alarms:
         self._pending -= 1
         if not self._pending:
             self._heap.clear()
-            self._changed.set()
+            self._stop()
         elif len(self._heap) > 2 * self._pending + _SLACK:
             # A wait that polls for a week cancels and sets its heartbeat at each step: what was cancelled must go.
             self._heap = [entry for entry in self._heap if entry[2].callback is not None]
             heapq.heapify(self._heap)
 
     async def wait_ended(self) -> None:
-        """After the last alarm was cancelled: until the task has ended."""
-        if self._task is not None and not self._pending:
-            await asyncio.wait({self._task})
+        """Until no task is left that has nothing more to ring for. Alarms that are set meanwhile do not prolong it."""
+        if not self._pending:
+            self._stop()
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    def _stop(self) -> None:
+        """Let go of the task at once: an alarm that is set before it has ended gets another one."""
+        task, self._task, self._is_asleep = self._task, None, False
+        if task is not None:
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+            task.cancel()
 
     async def _ring(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
         try:
-            while self._heap:
+            while self._task is task and self._heap:
                 when, _, alarm = self._heap[0]
                 if alarm.callback is not None and (delay := when - self._clock.monotonic()) > 0:
-                    await self._sleep(delay)
+                    self._is_asleep = True
+                    await self._clock.sleep(delay)
+                    self._is_asleep = False
                     continue
                 heapq.heappop(self._heap)
                 if (callback := alarm.callback) is not None:
@@ -129,18 +142,8 @@ class Alarms:
                     # time.
                     await asyncio.sleep(0)
         finally:
-            self._task = None
-
-    async def _sleep(self, delay: float) -> None:
-        """Until the delay is over, or an earlier alarm was set, or none is left."""
-        self._changed.clear()
-        timer = asyncio.ensure_future(self._clock.sleep(delay))
-        # Not when it is cancelled below: that would wake the next sleep at once, and so on for ever.
-        timer.add_done_callback(lambda timer: None if timer.cancelled() else self._changed.set())
-        try:
-            await self._changed.wait()
-        finally:
-            timer.cancel()
+            if self._task is task:
+                self._task, self._is_asleep = None, False
 
 
 _SLACK = 64

@@ -1,0 +1,67 @@
+"""What tests of waits have in common: jobs in a simulator, and a look at what a wait leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Unpack
+
+import attrs
+
+from closebulk_async import BulkEmail, CloseBulk, JobRef
+from closebulk_async.models import Kind
+from closebulk_async.simulator import Plan, Simulator
+from closebulk_async.testing import FakeClock
+
+if TYPE_CHECKING:
+    from closebulk_async.simulator.plans import PlanChanges
+
+QUERY = {
+    "type": "field_condition",
+    "field": {"type": "regular_field", "object_type": "lead", "field_name": "name"},
+    "condition": {"type": "text", "mode": "full_words", "value": "ACME"},
+}
+"""A query that excludes leads."""
+
+
+@attrs.frozen(kw_only=True)
+class Stage:
+    """Clock, simulator and client of one test. Time begins at 0.0."""
+
+    clock: FakeClock
+    sim: Simulator
+    close: CloseBulk
+
+    @property
+    def now(self) -> float:
+        """Seconds since the test began."""
+        return self.clock.monotonic()
+
+    def run_job(self, **plan: Unpack[PlanChanges]) -> JobRef[BulkEmail]:
+        """A bulk email that somebody else starts at this instant, without a request."""
+        return JobRef(Kind.EMAIL, self.sim.add_job("email", plan=Plan(**plan)).id)
+
+    def show_job(self, **fields: object) -> JobRef[BulkEmail]:
+        """A bulk email that stays as these response fields say."""
+        return JobRef(Kind.EMAIL, self.sim.add_job("email", fields).id)
+
+    def polls(self, ref: JobRef[BulkEmail] | None = None) -> list[float]:
+        """The instants at which the server was asked for an action (that of `ref`), in seconds."""
+        wanted = "" if ref is None else ref.id
+        start = self.clock.now().timestamp() - self.now
+        return [
+            round(request.at.timestamp() - start, 6)
+            for request in self.sim.requests
+            if request.method == "GET" and wanted in request.path
+        ]
+
+    async def nothing_is_left(self) -> bool:
+        """No task, no alarm and no open request of this package, and no request comes in the next hour."""
+        await self.clock.settle()
+        left = [task for task in asyncio.all_tasks() if task.get_name().startswith("closebulk_async")]
+        sleepers, asked = self.clock.sleepers, len(self.sim.requests)
+        await self.clock.advance(3600)
+        return not left and not sleepers and len(self.sim.requests) == asked
+
+    def was_never_touched(self) -> bool:
+        """The server was asked to read and nothing else."""
+        return {request.method for request in self.sim.requests} <= {"GET"}
