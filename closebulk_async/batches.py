@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import attrs
 
 from closebulk_async.endpoints import ActionLike, Engine, WaitKeywords, start_action, to_ref, wait_for
-from closebulk_async.errors import CloseBulkError
+from closebulk_async.errors import CloseBulkError, InvalidRequestError
 from closebulk_async.models import BulkAction, JobRef
 from closebulk_async.starts import Start
+from closebulk_async.waiting import WaitOptions
 from closebulk_async.wire import check_count
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterable
+    from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator
 
 A_co = TypeVar("A_co", bound=BulkAction, covariant=True)
 
@@ -43,35 +44,65 @@ async def wait_all(engine: Engine, actions: Iterable[ActionLike[Any]], options: 
 
 async def run_many(
     engine: Engine, starts: Iterable[Start], *, max_running: int, stop_on_error: bool, options: WaitKeywords
-) -> AsyncIterator[Outcome[Any]]:
+) -> AsyncGenerator[Outcome[Any], None]:
     """Start each of `starts` and wait for it, at most `max_running` at a time; outcomes come as they are known.
 
     `starts` is read one by one as places become free, so that it may be a generator of any length. With `stop_on_error`
-    no start follows the first failure; what runs by then is still waited for.
+    no start follows the first failure; what runs by then is still waited for. So it is when `starts` itself raises,
+    which goes on to the caller after the last outcome. A wait that ends before its job (a timeout, an ambiguous start)
+    frees the place all the same.
     """
     check_count(max_running, name="max_running", least=1)
-    waiting = iter(starts)
+    WaitOptions.from_keywords(**options)  # what is wrong shows before anything is started
+    source = _Source(iter(starts))
     running: set[asyncio.Task[Outcome[Any]]] = set()
-    is_exhausted = False
     try:
         while True:
-            while not is_exhausted and len(running) < max_running:
-                start = next(waiting, None)
-                if start is None:
-                    is_exhausted = True
-                else:
-                    running.add(asyncio.create_task(_run_one(engine, start, options)))
+            while len(running) < max_running and (start := source.take()) is not None:
+                running.add(asyncio.create_task(_run_one(engine, start, options)))
             if not running:
-                return
+                break
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             outcomes = [task.result() for task in done]
-            is_exhausted |= stop_on_error and any(outcome.error is not None for outcome in outcomes)
+            if stop_on_error and any(outcome.error is not None for outcome in outcomes):
+                source.close()
             for outcome in outcomes:
                 yield outcome
     finally:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+    if source.error is not None:
+        raise source.error
+
+
+class _Source:
+    """The caller's starts. What reading them raises is kept for later: by then other starts run."""
+
+    def __init__(self, starts: Iterator[object]) -> None:
+        self.error: Exception | None = None
+        self._starts: Iterator[object] | None = starts
+
+    def close(self) -> None:
+        self._starts = None
+
+    def take(self) -> Start | None:
+        """The next start; None once there is none any more."""
+        if self._starts is None:
+            return None
+        try:
+            start = next(self._starts)
+            if not isinstance(start, Start):
+                message = f"run_many takes EmailStart, DeleteStart, EditStart and SequenceStart, not {start!r}"
+                raise InvalidRequestError(message)  # noqa: TRY301 - ends the reading as what the iterator raises does
+        except StopIteration:
+            self.close()
+        except Exception as exc:  # noqa: BLE001 - the caller's own iterator, raised again after the last outcome
+            self.close()
+            self.error = exc
+        else:
+            return start
+        return None
 
 
 async def _run_one(engine: Engine, start: Start, options: WaitKeywords) -> Outcome[Any]:

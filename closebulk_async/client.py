@@ -34,7 +34,7 @@ from closebulk_async.transport import Transport
 from closebulk_async.watching import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Mapping
     from types import TracebackType
 
     import aiohttp
@@ -171,11 +171,13 @@ class CloseBulk:
         max_running: int,
         stop_on_error: bool = False,
         **options: Unpack[WaitKeywords],
-    ) -> AsyncIterator[Outcome[BulkAction]]:
+    ) -> AsyncGenerator[Outcome[BulkAction], None]:
         """Start each of `starts` and wait for it, at most `max_running` at a time; outcomes come as they are known.
 
         `starts` may be a generator of any length: it is read as places become free. With `stop_on_error` no start
-        follows the first failure; what runs by then is still waited for. `options` are those of `wait_until_done`.
+        follows the first failure; what runs by then is still waited for, as it is when `starts` itself raises.
+        `options` are those of `wait_until_done`; a wait that ends before its job (a timeout, say) frees the place all
+        the same. Leave early inside `contextlib.aclosing(...)`, so that the waits end at once.
         """
         return run_many(self._engine, starts, max_running=max_running, stop_on_error=stop_on_error, options=options)
 

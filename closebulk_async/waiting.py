@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVar, cast, get_args
@@ -91,9 +91,11 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
         self._watcher = watcher
         self._options = options
         self._watch: Watch | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._is_attached = False
         self._started_at: float | None = None
         self._polls_before = 0
+        self._last: Progress[A_co] | None = None
         self._alarms: dict[str, Alarm] = {}
         self._expired_at: float | None = None
         self._shown: tuple[object, ...] | None = None
@@ -185,8 +187,10 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
                 stacklevel=1,
                 source=self,
             )
-        with suppress(RuntimeError):  # the loop may be closed by now, and with it all that could be left
-            self._detach()
+        if self._is_attached and self._loop is not None and self._watch is not None:
+            # The collector may run in any thread, and alarms and tasks belong to the loop's.
+            with suppress(RuntimeError):  # the loop is closed, and with it all that could be left
+                self._loop.call_soon_threadsafe(_clear_up, self._watch, list(self._alarms.values()))
 
     # What the watch calls -------------------------------------------------------------------------------------------
 
@@ -198,7 +202,7 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
         if watch.failure is not None:
             self._end(error=self._explain(watch))
             return
-        if (meter := watch.meter) is not None:
+        if watch.is_fresh and (meter := watch.meter) is not None:
             shown = (meter.moved_at, meter.action.status, meter.processed, meter.total)
             if shown != self._shown:
                 self._shown, self._is_dirty = shown, True
@@ -290,12 +294,14 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
         """Join the watch of the action: at the first use, and again after every consumer had left."""
         if self._is_attached or self._ended_at is not None:
             return
-        self._watch = self._watcher.watch(self.ref)
-        self._is_attached = True
         now = self._watcher.clock.monotonic()
         if self._started_at is None:
             self._started_at = now
-        self._polls_before = self._watch.polls
+        polls = self._count_polls()
+        self._watch = self._watcher.watch(self.ref, after=self._watch)
+        self._polls_before = self._watch.polls - polls
+        self._loop = asyncio.get_running_loop()
+        self._is_attached = True
         if self._options.timeout is not None:
             self._set_alarm("timeout", max(0.0, self._started_at + self._options.timeout - now), self._on_timeout)
         self._watch.join(self)
@@ -309,8 +315,10 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
             cast("Watch", self._watch).leave(self)
 
     async def _wait_for_news(self) -> None:
+        watch = cast("Watch", self._watch)
         news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._consumers.add(news)
+        watch.keep(self)
         try:
             await news
         except asyncio.CancelledError:
@@ -319,6 +327,8 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
             raise
         finally:
             self._consumers.discard(news)
+            if not self._consumers:
+                watch.release(self)
 
     def _wake(self) -> None:
         for news in self._consumers:
@@ -329,6 +339,8 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
         if self._ended_at is None:
             self._ended_at = self._watcher.clock.monotonic()
             self._action, self._error = action, error
+            # Kept as it is: others may go on to poll, and what a slow consumer takes later must fit this end.
+            self._last = self._progress(changed=True)
             self._detach()
             self._wake()
 
@@ -340,7 +352,7 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
 
     def _take_progress(self, *, changed: bool) -> Progress[A_co]:
         self._is_dirty = self._is_beat_due = False
-        return cast("Progress[A_co]", self._progress(changed=changed))
+        return self._last or cast("Progress[A_co]", self._progress(changed=changed))
 
     def _progress(self, *, changed: bool) -> Progress[A_co] | None:
         watch = self._watch
@@ -355,8 +367,8 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
             fraction=meter.fraction,
             rate=meter.rate,
             eta=None if meter.eta is None else timedelta(seconds=meter.eta),
-            elapsed=timedelta(seconds=(now if self._ended_at is None else self._ended_at) - self._started_at),
-            polls=watch.polls - self._polls_before,
+            elapsed=timedelta(seconds=now - self._started_at),
+            polls=self._count_polls(),
             next_poll_in=None if watch.next_poll_at is None else timedelta(seconds=max(0.0, watch.next_poll_at - now)),
             stalled_for=timedelta(seconds=meter.stalled_for),
             paused_since=meter.paused_since,
@@ -365,7 +377,17 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
             changed=changed,
         )
 
+    def _count_polls(self) -> int:
+        return 0 if self._watch is None else self._watch.polls - self._polls_before
+
     def _wait_error(self, cls: type[WaitError], message: str) -> WaitError:
         watch = self._watch
         action = watch.meter.action if watch is not None and watch.meter is not None else None
         return cls(message, ref=self.ref, action=action, progress=self._progress(changed=False))
+
+
+def _clear_up(watch: Watch, alarms: Iterable[Alarm]) -> None:
+    """What a wait leaves that was collected: by then it is no subscriber any more."""
+    for alarm in alarms:
+        alarm.cancel()
+    watch.end_if_unwatched()

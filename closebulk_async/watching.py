@@ -33,7 +33,7 @@ HOPELESS = (AuthenticationError, PermissionDeniedError, NotFoundError)
 
 
 class Subscriber(Protocol):
-    """What a watch tells of itself. Held weakly: a waiter that nobody holds any more has left."""
+    """What a watch tells of itself. Held weakly unless it is `kept`: a waiter that nobody holds any more has left."""
 
     def on_poll(self) -> None:
         """A poll has ended, well or not, or the watch has failed for good. Must not block nor raise."""
@@ -54,18 +54,26 @@ class Watch:
     Lives as long as it has a subscriber and the action has not ended.
     """
 
-    def __init__(self, watcher: Watcher, ref: JobRef[Any]) -> None:
-        """Poll nothing before `poll_now`."""
+    def __init__(self, watcher: Watcher, ref: JobRef[Any], *, after: Watch | None = None) -> None:
+        """Poll nothing before `poll_now`. `after` is an earlier watch of the same action, which this one goes on from.
+
+        A waiter that leaves and comes back in short steps (`asyncio.wait_for(anext(wait), 5)`) must see counters that
+        never run back, and the stall and the silence that began before it left.
+        """
         self.ref = ref
-        self.meter: Meter[Any] | None = None
-        self.polls = 0
+        self.meter: Meter[Any] | None = after.meter if after else None
+        self.polls: int = after.polls if after else 0
         self.polled_at = 0.0
         self.next_poll_at: float | None = None
-        self.last_error: CloseBulkError | None = None
+        self.last_error: CloseBulkError | None = after.last_error if after else None
         self.failure: Exception | None = None
         self.is_lost = False
+        self.is_fresh = False
+        """A poll of this watch, and not only of one before it, has made `meter`."""
+        self._silent_since: float | None = after._silent_since if after else None  # noqa: SLF001 - the same class
         self._watcher = watcher
         self._subscribers: WeakSet[Any] = WeakSet()
+        self._kept: set[Subscriber] = set()
         self._intervals: Iterator[float] = watcher.policy.intervals()
         self._alarm: Alarm | None = None
         self._lost_alarm: Alarm | None = None
@@ -81,8 +89,24 @@ class Watch:
     def leave(self, subscriber: Subscriber) -> None:
         """Tell it no more; the last one's leaving ends the polls. The action itself is never touched."""
         self._subscribers.discard(subscriber)
+        self._kept.discard(subscriber)
+        self.end_if_unwatched()
+
+    def end_if_unwatched(self) -> None:
+        """End where no subscriber is left."""
         if not self._subscribers:
             self.end()
+
+    def keep(self, subscriber: Subscriber) -> None:
+        """Hold it strongly until `release`, because a task waits for what it will tell.
+
+        The loop holds its tasks weakly: one that nobody else holds would be collected in the middle of its wait.
+        """
+        self._kept.add(subscriber)
+
+    def release(self, subscriber: Subscriber) -> None:
+        """Hold it weakly again."""
+        self._kept.discard(subscriber)
 
     def poll_now(self) -> None:
         """Begin a poll, or as soon as the server allows it; where one is under way, another one right after it."""
@@ -100,15 +124,13 @@ class Watch:
         """Stop polling. Who joins this action later gets a new watch."""
         self._watcher.forget(self)
         self._cancel_alarm()
-        if self._lost_alarm is not None:
-            self._lost_alarm.cancel()
-            self._lost_alarm = None
+        self._cancel_lost_alarm()
         if self._poll is not None:
             self._poll.cancel()
 
     async def wait_ended(self) -> None:
-        """After `end`: until the poll that was under way has let go of its connection."""
-        if self._poll is not None:
+        """After `end`: until the poll that was under way has let go of its connection. Where others watch, at once."""
+        if self._poll is not None and self._poll.cancelling():
             await asyncio.wait({self._poll})
 
     def fail(self, error: Exception) -> None:
@@ -123,25 +145,32 @@ class Watch:
             self._alarm.cancel()
             self._alarm = None
 
+    def _cancel_lost_alarm(self) -> None:
+        if self._lost_alarm is not None:
+            self._lost_alarm.cancel()
+            self._lost_alarm = None
+
     async def _run_poll(self) -> None:
-        watcher = self._watcher
         try:
-            async with watcher.slots:
-                started = watcher.clock.monotonic()
-                if watcher.held_for():  # since this poll began to wait for its slot
-                    self._poll = None
-                    self._schedule(0.0)
-                    return
-                try:
-                    read: BulkAction | CloseBulkError = await poll_once(watcher.transport, self.ref)
-                except CloseBulkError as exc:
-                    read = exc
+            await self._poll_in_slot()
         except Exception as exc:
             # A mistake of this package's own must end the waits, not leave them hanging on a dead poller.
             logger.exception("poll of %s", self.ref)
             self._poll = None
             self.fail(exc)
-            return
+
+    async def _poll_in_slot(self) -> None:
+        watcher = self._watcher
+        async with watcher.slots:
+            started = watcher.clock.monotonic()
+            if watcher.held_for():  # since this poll began to wait for its slot
+                self._poll = None
+                self._schedule(0.0)
+                return
+            try:
+                read: BulkAction | CloseBulkError = await poll_once(watcher.transport, self.ref)
+            except CloseBulkError as exc:
+                read = exc
         self._poll = None
         self.polls += 1
         self.polled_at = started
@@ -153,10 +182,10 @@ class Watch:
     def _on_good_poll(self, action: BulkAction) -> None:
         watcher = self._watcher
         before = self.meter
+        self.is_fresh = True
         self.meter = observe(before, action, at=watcher.clock.monotonic(), now=watcher.clock.now())
-        if self._lost_alarm is not None:
-            self._lost_alarm.cancel()
-            self._lost_alarm = None
+        self._silent_since = None
+        self._cancel_lost_alarm()
         if action.status not in PHASE_OF_STATUS and (before is None or before.action.status != action.status):
             logger.warning(
                 "%s has the status %r, which is not documented: it counts as running", self.ref, action.status
@@ -180,11 +209,15 @@ class Watch:
         if isinstance(error, ClientClosedError) or (isinstance(error, HOPELESS) and not is_expected):
             self.fail(error)
             return
+        now = watcher.clock.monotonic()
+        if self._silent_since is None:
+            self._silent_since = now
         if self._lost_alarm is None:
-            self._lost_alarm = watcher.alarms.set(watcher.policy.lost_after, self._on_lost)
+            lost_in = self._silent_since + watcher.policy.lost_after - now
+            self._lost_alarm = watcher.alarms.set(lost_in, self._on_lost)
         delay = next(self._intervals)
         if isinstance(error, RateLimitedError):
-            watcher.hold(after_hint(error.retry_after or delay))
+            watcher.hold(error.retry_after or delay)
         logger.info("poll of %s failed: %s", self.ref, error)
         self._schedule(delay)
         self._publish()
@@ -200,7 +233,9 @@ class Watch:
             delay = 0.0
         wishes = (subscriber.stall_due_in() for subscriber in self._subscribers)
         delay = min([delay, *(max(self._watcher.policy.floor, wish) for wish in wishes if wish is not None)])
-        delay = max(delay, self._watcher.held_for())
+        if held_for := self._watcher.held_for():
+            # Each adds its own jitter, or all watches would poll at the one instant at which the silence ends.
+            delay = max(delay, after_hint(held_for))
         self.next_poll_at = self._watcher.clock.monotonic() + delay
         self._alarm = self._watcher.alarms.set(delay, self._on_alarm)
 
@@ -231,14 +266,17 @@ class Watcher:
         self._held_until = 0.0
         self._is_closed = False
 
-    def watch(self, ref: JobRef[Any]) -> Watch:
-        """The watch of an action, for all who wait for it. Raises ClientClosedError once the client is closed."""
+    def watch(self, ref: JobRef[Any], *, after: Watch | None = None) -> Watch:
+        """The watch of an action, for all who wait for it. Raises ClientClosedError once the client is closed.
+
+        `after` is the watch that the caller had before it left, for a new one to go on from.
+        """
         if self._is_closed:
             message = f"{ref}: this client is closed"
             raise ClientClosedError(message)
         watch = self._watches.get(ref)
         if watch is None:
-            watch = self._watches[ref] = Watch(self, ref)
+            watch = self._watches[ref] = Watch(self, ref, after=after)
         return watch
 
     def forget(self, watch: Watch) -> None:
