@@ -28,8 +28,9 @@ class Effort:
 
 
 # The speed of a shared machine drifts by a third within seconds. Slices this short that follow each other see the same
-# machine, so the ratio inside a round is what counts; new sessions take out the luck of one process's memory layout.
-FULL: Final = Effort(sessions=3, rounds=25, slice_seconds=0.1)
+# machine, so the ratio inside a round is what counts. One process differs from the next by some per cent, whatever the
+# rounds say, by luck with its memory layout and hash seeds: more sessions tell more than more rounds.
+FULL: Final = Effort(sessions=6, rounds=12, slice_seconds=0.1)
 QUICK: Final = Effort(sessions=1, rounds=1, slice_seconds=0.02)
 WARM_UP_ROUNDS: Final = 2
 

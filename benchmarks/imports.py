@@ -34,7 +34,7 @@ def measure(effort: Effort) -> Iterator[Round]:
     core, _ = choose_cores()
     with tempfile.TemporaryDirectory() as folder:
         environment = clean_environment(PYTHONPYCACHEPREFIX=folder)
-        for number in range(WARM_UP_ROUNDS + effort.rounds):
+        for number in range(WARM_UP_ROUNDS + effort.sessions * effort.rounds):
             figures = {
                 f"{name}.import.ms": _run(_PROGRAM.format(core=core, statement=statement), environment)
                 for name, statement in STATEMENTS.items()

@@ -117,5 +117,5 @@ def _find_versions() -> dict[str, str]:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
+            found[name] = "from this checkout" if name == "closebulk-async" else "not installed"
     return found
