@@ -130,15 +130,33 @@ class CloseBulk:
             finally:
                 await engine.transport.aclose()
 
-    async def get(self, ref: ActionLike[A], *, fields: Iterable[str] | None = None) -> A:
+    @overload
+    async def get(self, ref: str, *, fields: Iterable[str] | None = None) -> BulkAction: ...
+
+    @overload
+    async def get(self, ref: A | JobRef[A], *, fields: Iterable[str] | None = None) -> A: ...
+
+    async def get(self, ref: Any, *, fields: Iterable[str] | None = None) -> Any:
         """The action that a ref names, of whatever kind. Raises NotFoundError."""
         return await get_action(self._engine, to_ref(ref), fields=fields)
 
-    async def pause(self, ref: ActionLike[A]) -> A:
+    @overload
+    async def pause(self, ref: str) -> BulkAction: ...
+
+    @overload
+    async def pause(self, ref: A | JobRef[A]) -> A: ...
+
+    async def pause(self, ref: Any) -> Any:
         """Pause the action that a ref names, as its endpoint's `pause` does."""
         return await set_status(self._engine, to_ref(ref), Status.PAUSED)
 
-    async def resume(self, ref: ActionLike[A]) -> A:
+    @overload
+    async def resume(self, ref: str) -> BulkAction: ...
+
+    @overload
+    async def resume(self, ref: A | JobRef[A]) -> A: ...
+
+    async def resume(self, ref: Any) -> Any:
         """Resume the action that a ref names, as its endpoint's `resume` does."""
         return await set_status(self._engine, to_ref(ref), Status.RESUMING)
 
