@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import base64
-from typing import Protocol
+import itertools
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import quote
 
 import attrs
 
 from closebulk_async.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 HIDDEN = "***"
 
@@ -30,16 +35,34 @@ def _check_secret(instance: object, attribute: attrs.Attribute[str], value: str)
         raise InvalidRequestError(message)
 
 
+def _spellings(*secrets: str) -> tuple[str, ...]:
+    """How a page may show them: as they are, percent-encoded in an address, or with slashes that JSON may escape."""
+    forms = [(text, quote(text), quote(text, safe=""), text.replace("/", "\\/")) for text in map(str, secrets)]
+    return tuple(dict.fromkeys(itertools.chain.from_iterable(forms)))
+
+
+def _hide(text: str, spellings: Iterable[str]) -> str:
+    for form in spellings:
+        text = text.replace(form, HIDDEN)
+    return text
+
+
 @attrs.frozen(repr=False)
 class ApiKey:
     """An API key, sent as HTTP Basic with the key as user and an empty password."""
 
     key: str = attrs.field(validator=_check_secret)
     _header: str = attrs.field(init=False, eq=False)
+    _shown_as: tuple[str, ...] = attrs.field(init=False, eq=False)
 
     @_header.default
     def _make_header(self) -> str:
         return f"Basic {base64.b64encode(f'{self.key}:'.encode()).decode()}"
+
+    @_shown_as.default
+    def _spell(self) -> tuple[str, ...]:
+        # Without the padding, which a page may show in another spelling: `%3D`.
+        return _spellings(self.key, self._header.removeprefix("Basic ").rstrip("="))
 
     def __attrs_post_init__(self) -> None:
         if ":" in self.key:
@@ -52,7 +75,7 @@ class ApiKey:
 
     def redact(self, text: str) -> str:
         """Hide the key and its encoded form."""
-        return text.replace(self.key, HIDDEN).replace(self._header.removeprefix("Basic "), HIDDEN)
+        return _hide(text, self._shown_as)
 
     def __repr__(self) -> str:
         return f"ApiKey({HIDDEN})"
@@ -63,6 +86,11 @@ class BearerToken:
     """An OAuth access token that somebody else keeps fresh."""
 
     token: str = attrs.field(validator=_check_secret)
+    _shown_as: tuple[str, ...] = attrs.field(init=False, eq=False)
+
+    @_shown_as.default
+    def _spell(self) -> tuple[str, ...]:
+        return _spellings(self.token)
 
     def header(self) -> str:
         """`Bearer …`."""
@@ -70,7 +98,7 @@ class BearerToken:
 
     def redact(self, text: str) -> str:
         """Hide the token."""
-        return text.replace(self.token, HIDDEN)
+        return _hide(text, self._shown_as)
 
     def __repr__(self) -> str:
         return f"BearerToken({HIDDEN})"

@@ -204,7 +204,7 @@ class Transport:
             async with self._connection.clock.timeout(seconds):
                 return await self._fetch(request, delivery)
         except (aiohttp.ClientError, OSError) as exc:
-            failure, cause = self._explain(exc, request, delivery, seconds=seconds), _without_headers(exc)
+            failure, cause = self._explain(exc, request, delivery, seconds=seconds), self._without_secrets(exc)
         # Out here it has no context: `exc` itself may hold the headers of the request.
         raise failure from cause
 
@@ -248,6 +248,16 @@ class Transport:
         sent = not never_connected if request.body is None else delivery.may_have_left
         return TransportError(self._connection.auth.redact(message), request=str(request), sent=sent)
 
+    def _without_secrets(self, exc: aiohttp.ClientError | OSError) -> BaseException:
+        """`exc`, or its text where it would show the key.
+
+        A ClientResponseError holds the headers of the request; a parser's error quotes what the server sent.
+        """
+        redact, text = self._connection.auth.redact, f"{exc} {exc!r} {exc.__cause__!r} {exc.__context__!r}"
+        if isinstance(exc, aiohttp.ClientResponseError) or redact(text) != text:
+            return aiohttp.ClientError(redact(str(exc)))
+        return exc
+
     def _session(self, *, reuse: bool) -> aiohttp.ClientSession:
         if not self._is_open:
             message = "this client is not open: use it inside `async with CloseBulk(...) as close:`"
@@ -282,11 +292,6 @@ def _redirect_target(answer: aiohttp.ClientResponse) -> str | None:
     except ValueError:
         return None
     return target if (here.scheme, here.netloc) == (there.scheme, there.netloc) else None
-
-
-def _without_headers(exc: aiohttp.ClientError | OSError) -> BaseException:
-    """`exc`, or its text where its repr would show the request's headers, and with them the key."""
-    return aiohttp.ClientError(str(exc)) if isinstance(exc, aiohttp.ClientResponseError) else exc
 
 
 async def _read(answer: aiohttp.ClientResponse, request: Request) -> bytes:
