@@ -71,6 +71,9 @@ class WaitOptions:
         if self.heartbeat == 0:
             message = "heartbeat must be longer than 0: it is the time between two steps while nothing moves"
             raise InvalidRequestError(message)
+        if self.stall_timeout == 0:
+            message = "stall_timeout must be longer than 0: it is the time between two polls that show the same"
+            raise InvalidRequestError(message)
 
 
 class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.stage import Stage
+from closebulk_async import CloseBulk
+from tests.stage import EVERY_SECOND, Stage
 
 if TYPE_CHECKING:
-    from closebulk_async import CloseBulk
+    from collections.abc import AsyncIterator
+
     from closebulk_async.simulator import Simulator
     from closebulk_async.testing import FakeClock
 
@@ -17,6 +19,8 @@ pytest_plugins = ["closebulk_async.testing.plugin", "pytester"]
 
 
 @pytest.fixture
-async def stage(close_clock: FakeClock, close_simulator: Simulator, close_client: CloseBulk) -> Stage:
-    """Clock, simulator and client of one test."""
-    return Stage(clock=close_clock, sim=close_simulator, close=close_client)
+async def stage(close_clock: FakeClock, close_simulator: Simulator) -> AsyncIterator[Stage]:
+    """Clock, simulator and client of one test; the client polls each second."""
+    sim = close_simulator
+    async with CloseBulk(sim.api_key, base_url=sim.base_url, clock=close_clock, poll=EVERY_SECOND) as close:
+        yield Stage(clock=close_clock, sim=sim, close=close)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Unpack
 
 import attrs
 
-from closebulk_async import BulkEmail, CloseBulk, JobRef
+from closebulk_async import BulkEmail, CloseBulk, JobRef, PollPolicy
 from closebulk_async.models import Kind
 from closebulk_async.simulator import Plan, Simulator
 from closebulk_async.testing import FakeClock
 
 if TYPE_CHECKING:
+    from closebulk_async import Progress, Wait
     from closebulk_async.simulator.plans import PlanChanges
 
 QUERY = {
@@ -21,6 +22,15 @@ QUERY = {
     "condition": {"type": "text", "mode": "full_words", "value": "ACME"},
 }
 """A query that excludes leads."""
+
+
+EVERY_SECOND = PollPolicy(floor=1, ceiling=1)
+"""A cadence under which every poll, and so every outcome, has an instant that can be said beforehand."""
+
+
+async def follow(wait: Wait[BulkEmail], clock: FakeClock) -> list[tuple[float, Progress[BulkEmail]]]:
+    """All that an iteration yields, each with the instant at which it came."""
+    return [(clock.monotonic(), progress) async for progress in wait]
 
 
 @attrs.frozen(kw_only=True)
@@ -35,6 +45,10 @@ class Stage:
     def now(self) -> float:
         """Seconds since the test began."""
         return self.clock.monotonic()
+
+    def client(self, poll: PollPolicy) -> CloseBulk:
+        """Another client of the same simulator, to be opened, that polls by this policy."""
+        return CloseBulk(self.sim.api_key, base_url=self.sim.base_url, clock=self.clock, poll=poll)
 
     def run_job(self, **plan: Unpack[PlanChanges]) -> JobRef[BulkEmail]:
         """A bulk email that somebody else starts at this instant, without a request."""
