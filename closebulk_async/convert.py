@@ -43,6 +43,8 @@ class JSONValue:  # noqa: PLW1641 - mutable JSON inside: a model that has an ide
 
     __slots__ = ()
 
+    extra: Mapping[str, Any]
+
     @property
     def unset(self) -> frozenset[str]:
         """The names of the fields that a narrowed response left out."""
@@ -69,15 +71,18 @@ class JSONValue:  # noqa: PLW1641 - mutable JSON inside: a model that has an ide
             message = f"this is not a {cls.__name__}: {exc}"
             raise InvalidRequestError(message) from exc
 
-    def __getattr__(self, name: str) -> Any:
-        # Reached only when a slot is empty or the name is wrong, so that reading a field costs nothing extra.
-        if name in _slots(type(self)):
-            raise FieldNotRequested(name, owner=type(self).__name__)
-        computed = getattr(type(self), name, None)
-        if isinstance(computed, property):  # it read an empty slot: once more, so that the error names that field
-            return computed.__get__(self)
-        message = f"{type(self).__name__!r} object has no attribute {name!r}"
-        raise AttributeError(message, name=name, obj=self)
+    # A type checker that saw this would take any name for an attribute of any type.
+    if not TYPE_CHECKING:  # pragma: no branch - the other one is never run
+
+        def __getattr__(self, name: str) -> Any:
+            # Reached only when a slot is empty or the name is wrong, so that reading a field costs nothing extra.
+            if name in _slots(type(self)):
+                raise FieldNotRequested(name, owner=type(self).__name__)
+            computed = getattr(type(self), name, None)
+            if isinstance(computed, property):  # it read an empty slot: once more, so that the error names that field
+                return computed.__get__(self)
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=self)
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):

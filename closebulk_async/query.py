@@ -97,13 +97,15 @@ def _judge_or(node: Node) -> Reach:
     return Reach(all=all_ or not found, none=all(each.none for each in found))
 
 
-def _holds_opposites(nodes: Sequence[Any]) -> bool:
-    """Whether one of the nodes is the exact negation of another: the two together cover everything, or nothing."""
+def _holds_opposites(nodes: Sequence[Node]) -> bool:
+    """Whether one of the nodes is the exact negation of another: the two together cover everything, or nothing.
+
+    What is no mapping may match anything, so that nobody asks this any more.
+    """
     texts: dict[bool, set[str]] = {True: set(), False: set()}
     for node in nodes:
-        if isinstance(node, Mapping):
-            is_negated, bare = _strip_negation(node)
-            texts[is_negated].add(json.dumps(bare, sort_keys=True, default=repr))
+        is_negated, bare = _strip_negation(node)
+        texts[is_negated].add(json.dumps(bare, sort_keys=True, default=repr))
     return not texts[True].isdisjoint(texts[False])
 
 

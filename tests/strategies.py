@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from enum import StrEnum
 
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""For property tests: whatever else the machine does, a slow example is no failure."""
+patient = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+"""For property tests: whatever else the machine does, a slow example is no failure. Most are run once per kind."""
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 ids = st.from_regex(r"[A-Za-z0-9_-]{1,40}", fullmatch=True)
@@ -24,7 +24,7 @@ integers = st.integers(-(2**63), 2**63 - 1)
 json_values = st.recursive(
     st.none() | st.booleans() | integers | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda children: st.lists(children, max_size=3) | st.dictionaries(texts, children, max_size=3),
-    max_leaves=8,
+    max_leaves=4,
 )
 json_objects = st.dictionaries(texts, json_values, max_size=3)
 zones = st.just(UTC) | st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
