@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVar, cast, get_args
@@ -95,6 +95,7 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
         self._options = options
         self._watch: Watch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_used = False
         self._is_attached = False
         self._started_at: float | None = None
         self._polls_before = 0
@@ -116,8 +117,12 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
     def __await__(self) -> Generator[Any, None, A_co]:
         return self.result().__await__()
 
-    async def result(self) -> A_co:
+    def result(self) -> Coroutine[Any, Any, A_co]:
         """The action once it is done; what else may happen stands at the class. A coroutine, for `create_task`."""
+        self._is_used = True  # also where its task is cancelled before it has begun
+        return self._wait_for_end()
+
+    async def _wait_for_end(self) -> A_co:
         self._attach()
         while self._ended_at is None:
             await self._wait_for_news()
@@ -132,7 +137,7 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
         if self._is_iterating:
             message = "two consumers iterate over this wait: give each its own, they share the polls"
             raise WaitClosedError(message, ref=self.ref)
-        self._is_iterating = True
+        self._is_used = self._is_iterating = True
         try:
             self._attach()
             self._set_alarm("heartbeat", self._options.heartbeat, self._on_heartbeat)
@@ -168,6 +173,7 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
 
     async def aclose(self) -> None:
         """Leave. Whoever awaits the outcome after this gets it if it was known, else WaitClosedError."""
+        self._is_used = True
         if self._ended_at is None:
             self._end(error=self._wait_error(WaitClosedError, "the wait was closed before the action had ended"))
             self._has_raised = True  # an iteration just ends
@@ -183,7 +189,7 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
         await self.aclose()
 
     def __del__(self) -> None:
-        if self._started_at is None and self._ended_at is None:
+        if not self._is_used:
             warnings.warn(
                 f"wait_until_done() of {self.ref} was never awaited nor iterated",
                 RuntimeWarning,

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Unpack
 
 import attrs
+import pytest
 
 from closebulk_async import BulkEmail, CloseBulk, JobRef, PollPolicy
 from closebulk_async.models import Kind
@@ -31,6 +32,18 @@ EVERY_SECOND = PollPolicy(floor=1, ceiling=1)
 async def follow(wait: Wait[BulkEmail], clock: FakeClock) -> list[tuple[float, Progress[BulkEmail]]]:
     """All that an iteration yields, each with the instant at which it came."""
     return [(clock.monotonic(), progress) async for progress in wait]
+
+
+async def step(wait: Wait[BulkEmail]) -> Progress[BulkEmail]:
+    """The next progress, as a coroutine that a task can run."""
+    return await anext(wait)
+
+
+async def cancel(task: asyncio.Task[object]) -> None:
+    """Cancel a task and see it end so."""
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 @attrs.frozen(kw_only=True)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import logging
+import random
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from closebulk_async import (
     APIError,
     AuthenticationError,
+    CloseBulk,
     CloseBulkError,
     DecodeError,
     JobRef,
@@ -22,10 +28,14 @@ from closebulk_async import (
     WatchLostError,
 )
 from closebulk_async.models import Kind
-from closebulk_async.simulator import faults
-from tests.stage import QUERY, follow
+from closebulk_async.simulator import CURVES, faults
+from closebulk_async.testing import FakeClock
+from tests.stage import QUERY, cancel, follow
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from closebulk_async import Wait
     from closebulk_async.simulator import Fault
     from tests.stage import Stage
 
@@ -166,3 +176,184 @@ async def test_an_action_of_others_is_not_waited_for_while_it_is_missing(stage: 
     with pytest.raises(NotFoundError):
         await stage.close.wait_until_done(JobRef(Kind.EMAIL, "bulkemail_of_nobody"))
     assert stage.polls() == [0]
+
+
+# What the waits of one client share -------------------------------------------------------------------------------
+
+
+async def test_any_number_of_waits_on_one_action_cost_the_requests_of_one(stage: Stage) -> None:
+    """Whatever their options, and also where they begin at different instants."""
+    ref = stage.run_job(duration=20, counting=0, n_objects=20)
+    every: list[Wait[Any]] = [
+        stage.close.wait_until_done(ref),
+        stage.close.wait_until_done(str(ref), heartbeat=0.3),
+        stage.close.emails.wait_until_done(ref.id, timeout=50),
+        stage.close.wait_until_done(ref, stall_timeout=40, on_paused="raise"),
+    ]
+    iterations = [asyncio.create_task(follow(wait, stage.clock)) for wait in every[:2]]
+    await stage.clock.advance(7.5)
+    iterations += [asyncio.create_task(follow(wait, stage.clock)) for wait in every[2:]]
+    seen = await asyncio.gather(*iterations)
+    assert stage.polls() == [float(second) for second in range(21)]
+    assert [progress.n_objects_processed for _, progress in seen[0]] == list(range(21))
+    at, first = seen[2][0]
+    assert (at, first.n_objects_processed, first.polls, first.elapsed) == (7.5, 7, 0, timedelta(0))
+    assert {id(await wait) for wait in every} == {id(await every[0])}
+
+
+async def test_a_later_wait_begins_with_a_poll_of_its_own(stage: Stage) -> None:
+    """Where nobody waits any more, nothing is remembered for those who come later."""
+    ref = stage.run_job(duration=100, counting=0, n_objects=100)
+    for at in (0, 50):
+        async with stage.close.wait_until_done(ref) as wait:
+            assert (await anext(wait)).n_objects_processed == at
+        await stage.clock.advance(50)
+    assert stage.polls() == [0, 50]
+
+
+async def test_a_429_silences_all_polls_of_the_client(stage: Stage) -> None:
+    """No wait of it asks before the server's instant, and afterwards they do not all ask at once."""
+    refs = [stage.run_job(duration=100, counting=0) for _ in range(20)]
+    stage.sim.fail_next(faults.too_many_requests(retry_after=30), skip=205)
+    waits = asyncio.gather(*(stage.close.wait_until_done(ref) for ref in refs))
+    await stage.clock.advance(60)
+    asked = stage.polls()
+    last, first = max(at for at in asked if at < 20), min(at for at in asked if at > 20)
+    assert (last, 40 <= first <= 41) == (10, True)
+    again = [at for at in asked if first <= at <= 41]
+    assert len(set(again)) > 10
+    assert all(action.is_done for action in await waits)
+
+
+async def test_a_wait_that_begins_in_the_silence_waits_for_its_end(stage: Stage) -> None:
+    """Polling at once is meant for who is allowed to."""
+    first, second = stage.run_job(duration=10), stage.run_job(duration=10)
+    stage.sim.fail_next(faults.too_many_requests(retry_after=30), path=first.id)
+    waits = [asyncio.create_task(stage.close.wait_until_done(first).result())]
+    await stage.clock.advance(5)
+    waits.append(asyncio.create_task(stage.close.wait_until_done(second).result()))
+    assert all(action.is_done for action in await asyncio.gather(*waits))
+    (at,) = stage.polls(second)
+    assert 30 <= at <= 31
+    assert stage.polls(first)[0] == 0
+
+
+async def test_a_429_without_a_hint_is_a_silence_too(stage: Stage) -> None:
+    """It lasts as long as the next interval, for all."""
+    refs = [stage.run_job(duration=3), stage.run_job(duration=3)]
+    stage.sim.fail_next(faults.too_many_requests())
+    async with stage.client(EVERY_TEN) as close:
+        await asyncio.gather(*(close.wait_until_done(ref) for ref in refs))
+    assert [at for at in stage.polls() if 0 < at < 10] == []
+
+
+async def test_a_poll_in_the_queue_keeps_the_silence(stage: Stage) -> None:
+    """A poll that waited for its slot while another one met a 429 is not sent."""
+    refs = [stage.run_job(duration=10) for _ in range(3)]
+    stage.sim.fail_next(faults.too_many_requests(retry_after=20))
+    async with stage.client(PollPolicy(floor=1, ceiling=1, concurrency=1)) as close:
+        await asyncio.gather(*(close.wait_until_done(ref) for ref in refs))
+    assert stage.polls()[0] == 0
+    assert all(20 <= at <= 22 for at in stage.polls()[1:])
+    assert len(stage.polls()) == 4
+
+
+async def test_no_more_polls_are_open_than_the_policy_allows(stage: Stage) -> None:
+    """Six actions behind a server that takes half a second for each are read two at a time."""
+    refs = [stage.show_job(status="done") for _ in range(6)]
+    stage.sim.fail_next(faults.delay(0.5), times=None)
+    async with stage.client(PollPolicy(concurrency=2)) as close:
+        await asyncio.gather(*(close.wait_until_done(ref) for ref in refs))
+    assert stage.polls() == [0, 0, 0.5, 0.5, 1, 1]
+    assert stage.now == 1.5
+
+
+async def test_a_cancelled_poll_gives_its_slot_back(stage: Stage) -> None:
+    """Whether it was under way or in the queue."""
+    refs = [stage.run_job(duration=5) for _ in range(3)]
+    stage.sim.fail_next(faults.hang(), times=2)
+    async with stage.client(PollPolicy(floor=1, ceiling=1, concurrency=1)) as close:
+        tasks = [asyncio.create_task(close.wait_until_done(ref).result()) for ref in refs[:2]]
+        await stage.clock.advance(1)
+        for task in tasks:
+            await cancel(task)
+        stage.sim.clear_faults()
+        assert (await close.wait_until_done(refs[2])).is_done
+        assert stage.now < 7
+
+
+async def test_silence_grows_the_interval_and_movement_shrinks_it(stage: Stage, close_client: CloseBulk) -> None:
+    """The cadence of the default policy: from a second to half a minute without movement, and from a second again."""
+    ref = stage.run_job(duration=400, counting=200, curve="silent")  # loading after 100 s, processing after 200 s
+    await close_client.wait_until_done(ref)
+    gaps = [after - before for before, after in pairwise(stage.polls())]
+    assert gaps[:4] == pytest.approx([1, 1.5, 2.25, 3.375])
+    begin = next(index for index, at in enumerate(stage.polls()) if at >= 200)
+    assert gaps[begin : begin + 3] == pytest.approx([1, 1.5, 2.25])
+    assert max(gaps) <= 30
+
+
+async def test_the_end_of_a_steady_job_is_known_in_time(stage: Stage, close_client: CloseBulk) -> None:
+    """A job of an hour that was predicted well is known to be done about a second after it is, for few requests."""
+    ref = stage.run_job(duration=3600, n_objects=36_000)
+    await close_client.wait_until_done(ref)
+    assert 3600 <= stage.now <= 3602
+    assert len(stage.polls()) < 150
+
+
+class BrokenClock(FakeClock):
+    """A clock of the caller's that cannot say the time of day."""
+
+    def now(self) -> datetime:
+        """Raise."""
+        raise ZeroDivisionError
+
+
+async def test_a_mistake_ends_the_waits(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """No wait hangs on a poller that died: what was raised reaches whoever waits, and the log has its traceback."""
+    sim = stage.sim
+    async with CloseBulk(sim.api_key, base_url=sim.base_url, clock=BrokenClock()) as close:
+        with pytest.raises(ZeroDivisionError):
+            await close.wait_until_done(stage.run_job(duration=100))
+    assert [record.exc_info is not None for record in caplog.records if record.levelno == logging.ERROR] == [True]
+
+
+FAULTS: list[tuple[Fault, float]] = [
+    (faults.hang(), 60.0),
+    (faults.delay(0.7), 0.7),
+    (faults.slow_body(2), 2.0),
+    (faults.cut_before(), 0.0),
+    (faults.cut_after(), 0.0),
+    (faults.server_error(500), 0.0),
+    (faults.broken_json(), 0.0),
+    (faults.truncated_body(), 0.0),
+    (faults.no_content(), 0.0),
+    (faults.too_many_requests(retry_after=3), 0.0),
+    (faults.too_many_requests(), 0.0),
+    (faults.altered(status="odd"), 0.0),
+    (faults.altered(n_objects=None, n_objects_processed=0), 0.0),
+]
+"""What may become of a poll, and how many seconds it is open then."""
+
+
+@pytest.mark.parametrize("seed", range(25))
+async def test_random_faults_keep_no_wait_from_its_end(stage: Stage, close_client: CloseBulk, seed: int) -> None:
+    """Whatever goes wrong in whatever order: one poll at a time, counters that only grow, and an end found in time."""
+    rng = random.Random(seed)
+    duration = rng.uniform(1, 300)
+    ref = stage.run_job(duration=duration, n_objects=rng.randrange(1000), curve=rng.choice(list(CURVES)))
+    for _ in range(rng.randrange(1, 25)):
+        stage.sim.fail_next(rng.choice(FAULTS)[0], skip=rng.randrange(4))
+    seen = await follow(close_client.wait_until_done(ref, heartbeat=rng.choice([None, 0.9])), stage.clock)
+
+    open_for = {fault.name: seconds for fault, seconds in FAULTS}
+    names = [request.fault for request in stage.sim.requests]
+    ends = [at + open_for.get(name or "", 0.0) for at, name in zip(stage.polls(), names, strict=True)]
+    assert all(next_at >= end - 1e-3 for end, next_at in zip(ends, stage.polls()[1:], strict=False))
+
+    counters = [progress.n_objects_processed for _, progress in seen]
+    assert counters == sorted(counters)
+    at, last = seen[-1]
+    assert (last.is_final, last.fraction) == (True, 1.0)
+    last_fault = max((end for end, name in zip(ends, names, strict=True) if name), default=0.0)
+    assert at <= max(duration, last_fault) + 31  # the longest interval, or the longest hint and its jitter
