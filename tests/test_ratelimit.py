@@ -129,6 +129,13 @@ def test_the_first_hint_that_is_there_counts() -> None:
     assert hint({}) is None
 
 
+@pytest.mark.parametrize("seconds", [0, 0.25])
+def test_no_wait_and_parts_of_a_second_are_hints(seconds: float) -> None:
+    """A server that asks for nothing, or for next to nothing, has asked: what stands behind it does not count."""
+    assert hint({"ratelimit": f"remaining=0, reset={seconds}", "retry-after": "9"}) == seconds
+    assert hint({"retry-after": str(seconds), "x-ratelimit-reset": "9"}) == seconds
+
+
 @pytest.mark.parametrize("name", ["retry-after", "ratelimit-reset", "x-rate-limit-reset", "x-ratelimit-reset"])
 @pytest.mark.parametrize("value", ["", "soon", "-1", "nan", "inf", "-inf", "1e400", "5, 6"])
 def test_what_is_no_wait_is_passed_over(name: str, value: str) -> None:
