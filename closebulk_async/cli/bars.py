@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import attrs
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -131,11 +132,17 @@ class Row:
 
 
 def _line(*cells: tuple[RenderableType, int, Any]) -> Table:
-    table = Table.grid(padding=(0, 1))
-    for _, width, justify in cells:
+    # Versions of rich share out padding differently: the gaps are columns of their own.
+    table = Table.grid(padding=0)
+    row: list[RenderableType] = []
+    for content, width, justify in cells:
+        if row:
+            table.add_column(width=1)
+            row.append("")
         table.add_column(width=width, no_wrap=True, overflow="ellipsis", justify=justify)
-    # Not as plain texts: those are read for markup, which a status word of the service's may hold.
-    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell, _, _ in cells))
+        # Not as a plain text: that is read for markup, which a status word of the service's may hold.
+        row.append(Text(content) if isinstance(content, str) else content)
+    table.add_row(*row)
     return table
 
 
@@ -154,7 +161,8 @@ class Bars:
         # At least 14 columns for the bar, and of what is left more for the ref, which is cut otherwise.
         ref_width = min(longest, width - SHARE - RATE - ETA - STATUS - 5 - 14)
         for row in self.rows.values():
-            yield from row.lines(width=width, ref_width=ref_width, at=at)
+            for line in row.lines(width=width, ref_width=ref_width, at=at):
+                yield Constrain(line, width)
 
 
 class LiveBars:

@@ -88,11 +88,12 @@ class Demo:
             self._say(f"{base_url} is a simulator of Close's API on this machine. Nothing is sent to Close.")
             # Key and address are given, so that nothing of the environment is read; the session knows no proxies.
             async with CloseBulk(API_KEY, base_url=base_url, poll=POLL) as close:
-                code = await self._run(close)
+                code = await self.start_and_follow(close)
         self._say("The simulator has been stopped.")
         return code
 
-    async def _run(self, close: CloseBulk) -> ExitCode:
+    async def start_and_follow(self, close: CloseBulk) -> ExitCode:
+        """The part with a client of the simulator's."""
         began = time.monotonic()
         action = await CREATES[self.kind](close)
         self.following = Following([action.ref])
@@ -134,16 +135,17 @@ async def serving(*, leads: int, seconds: float) -> AsyncIterator[str]:
         start_new_session=True,
     )
     try:
-        yield await _read_address(process)
+        yield await read_address(process)
     finally:
-        await _stop(process)
+        await stop(process)
 
 
-async def _read_address(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None  # noqa: S101 - asked for above, which the type does not say
+async def read_address(process: asyncio.subprocess.Process, *, patience: float = START_SECONDS) -> str:
+    """The address that the simulator prints as its first line. Raises SimulatorError for anything else."""
+    assert process.stdout is not None  # noqa: S101 - whoever started it asked for a pipe, which the type does not say
     line = b""
     with suppress(TimeoutError):
-        async with asyncio.timeout(START_SECONDS):
+        async with asyncio.timeout(patience):
             line = await process.stdout.readline()
     address = line.decode(errors="replace").strip()
     if not _ADDRESS.fullmatch(address):
@@ -153,11 +155,12 @@ async def _read_address(process: asyncio.subprocess.Process) -> str:
     return address
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
+async def stop(process: asyncio.subprocess.Process, *, patience: float = STOP_SECONDS) -> None:
+    """Close its standard input, upon which the simulator ends; one that does not is killed."""
     assert process.stdin is not None  # noqa: S101 - as above
     process.stdin.close()
     try:
-        async with asyncio.timeout(STOP_SECONDS):
+        async with asyncio.timeout(patience):
             await process.wait()
     except TimeoutError:
         process.kill()

@@ -52,10 +52,10 @@ class Following:
             async with close.wait_until_done(ref, timeout=self.timeout, heartbeat=HEARTBEAT) as wait:
                 async for progress in wait:
                     self._unanswered.discard(ref)
+                    if progress.is_final:  # noted before it is shown: whoever interrupts then has seen it
+                        self.codes[ref] = ExitCode.DONE if progress.action.is_done else ExitCode.FAILED
                     view.show(progress)
         except CloseBulkError as exc:
             self.codes[ref] = code_of(exc)
             view.fail(ref, exc)
-        else:
-            self.codes[ref] = ExitCode.DONE
         self._unanswered.discard(ref)

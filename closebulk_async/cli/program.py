@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 
@@ -40,7 +39,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code. Whatever goes wrong is one line on standard error."""
+    """Run the command and return its exit code. Whatever goes wrong is one line on standard error.
+
+    Where nobody reads standard output any more (`| head -1`), typer raises SystemExit with the code 1.
+    """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # what the encoding of a terminal lacks must not end a watch
     try:
@@ -52,16 +54,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         # The message of the package speaks of an argument, which the command line does not have.
         complain("no API key: set CLOSE_API_KEY" if is_missing_key(exc) else exc)
         return code_of(exc)
-    except BrokenPipeError:  # `closebulk list email | head -1`
-        _forget(sys.stdout)
-        return ExitCode.FAILED
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
-
-
-def _forget(stream: TextIO) -> None:
-    """Let what is still buffered go nowhere: the interpreter would fail to flush it and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so

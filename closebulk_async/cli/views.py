@@ -48,7 +48,8 @@ class _Errors:
     def take_new(self, progress: Progress[Any]) -> str | None:
         """What the latest failed poll said, if that is news."""
         error = progress.last_error
-        told, text = self._told.get(progress.ref, (None, None))
+        # What failed before the first step was told when it was logged.
+        told, text = self._told.get(progress.ref, (error, None))
         if progress.changed:
             text = None  # it works again: the next failure is news whatever it says
         is_new = error is not None and error is not told and str(error) != text

@@ -1,0 +1,1 @@
+"""The command `closebulk`, as a process and in parts."""

@@ -1,0 +1,367 @@
+"""`closebulk` against a simulator: as a process where signals, terminals and pipes matter, else in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from closebulk_async.cli import main
+from closebulk_async.simulator import faults
+from closebulk_async.version import __version__
+
+from .programs import COMMAND, PIPE, Finished, finish, for_simulator, read_terminal, read_until, run, running
+
+if TYPE_CHECKING:
+    from closebulk_async.simulator import Simulator
+
+    from .conftest import Closebulk
+    from .programs import StillClock
+
+LONG = 1000.0
+"""Seconds of a job that ends only when a test moves the clock."""
+
+
+def add(sim: Simulator, id: str, *, duration: float = 0.0, age: float = 0.0, ends_well: bool = True) -> str:
+    """Put a bulk email of 100 objects there; the ref of it."""
+    plan = sim.plan.changed({"duration": duration, "ends": "done" if ends_well else "error", "counting": 0.0})
+    return f"email:{sim.add_job('email', plan=plan, age=age, id=id).id}"
+
+
+async def test_watch_prints_a_line_for_each_step(sim: Simulator, clock: StillClock) -> None:
+    """Without a terminal a watch is plain lines from the first answer to the last, and exits with 0 when it is done."""
+    ref = add(sim, "bulkemail_a", duration=LONG, age=LONG / 4)
+    async with running("watch", ref, env=for_simulator(sim) | {"FORCE_COLOR": "1"}) as process:
+        assert await read_until(process, ref) == f"{ref}: processing, 25 of 100 (25%)"
+        clock.move(LONG)
+        done = await finish(process)
+    assert (done.code, done.out, done.err) == (0, f"{ref}: done, 100 of 100 (100%)\n", "")
+
+
+async def test_watch_prints_json(sim: Simulator, closebulk: Closebulk) -> None:
+    """With --json standard output is one object for each step, the last one final."""
+    ref = add(sim, "bulkemail_a")
+    done = await closebulk("watch", "--json", ref)
+    (step,) = map(json.loads, done.lines)
+    assert (done.code, done.err) == (0, "")
+    assert (step["ref"], step["status"], step["fraction"], step["error"]) == (ref, "done", 1.0, None)
+
+
+async def test_watch_of_a_failed_action(sim: Simulator, closebulk: Closebulk) -> None:
+    """One action that failed makes the exit code 1, though others are done or still run; the reason is one line."""
+    refs = add(sim, "bulkemail_a"), add(sim, "bulkemail_b", ends_well=False), add(sim, "bulkemail_c", duration=LONG)
+    failed = await closebulk("watch", *refs, "--timeout", "0.3")
+    assert failed.code == 1
+    assert f"{refs[0]}: done, 100 of 100 (100%)" in failed.lines
+    assert f"{refs[1]}: error, 50 of 100 (50%)" in failed.lines
+    assert failed.err.splitlines() == [
+        f"closebulk: {refs[1]}: the action failed; the API gives no reason",
+        f"closebulk: {refs[2]}: still running after 0:00:00.300000; the job goes on",
+        f"closebulk: to go on watching: closebulk watch {refs[2]}",
+    ]
+
+
+async def test_watch_times_out(sim: Simulator, closebulk: Closebulk) -> None:
+    """An action that still runs after --timeout makes the exit code 3, and nothing was changed at the server."""
+    refs = add(sim, "bulkemail_a"), add(sim, "bulkemail_c", duration=LONG)
+    late = await closebulk("watch", *refs, "--timeout", "0.3", "--json")
+    assert late.code == 3
+    assert "still running" in json.loads(late.lines[-1])["error"]
+    assert late.err.splitlines()[-1] == f"closebulk: to go on watching: closebulk watch {refs[1]}"
+    assert {request.method for request in sim.requests} == {"GET"}
+
+
+async def test_watch_of_what_cannot_be_read(closebulk: Closebulk) -> None:
+    """An action that is not there is a failure, said in one line, and with --json as an object too."""
+    lost = await closebulk("watch", "--json", "email:bulkemail_nowhere")
+    assert lost.code == 1
+    found = json.loads(lost.out)
+    assert found.keys() == {"ref", "error"}
+    assert "404 Not Found" in found["error"]
+    assert lost.err == f"closebulk: email:bulkemail_nowhere: {found['error']}\n"
+
+
+async def test_a_ref_that_is_given_twice_is_watched_once(sim: Simulator, closebulk: Closebulk) -> None:
+    """Repeated refs are one action, in lines and in requests."""
+    ref = add(sim, "bulkemail_a")
+    done = await closebulk("watch", ref, ref)
+    assert (done.code, len(done.lines), len(sim.requests)) == (0, 1, 1)
+
+
+async def test_failed_polls_are_shown_from_the_first_one_on(sim: Simulator, closebulk: Closebulk) -> None:
+    """A server that fails before it ever answered is not waited for in silence, and does not end the watch."""
+    ref = add(sim, "bulkemail_a")
+    sim.fail_next(faults.server_error(503))
+    done = await closebulk("watch", ref)
+    assert (done.code, done.lines) == (0, [f"{ref}: done, 100 of 100 (100%)"])
+    assert done.err.startswith(f"closebulk: poll of {ref} failed: ")
+    assert "503 Service Unavailable" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+async def test_an_interrupted_watch_says_how_to_go_on(sim: Simulator) -> None:
+    """After Ctrl-C the exit code is 130, and the command that goes on names the actions that still run."""
+    refs = add(sim, "bulkemail_a", duration=LONG), add(sim, "bulkemail_b"), add(sim, "bulkemail_c", duration=LONG)
+    async with running("watch", *refs, env=for_simulator(sim)) as process:
+        for _ in refs:  # in whatever order: each has answered
+            await read_until(process, ": ")
+        process.send_signal(signal.SIGINT)
+        interrupted = await finish(process)
+    command = f"closebulk watch {refs[0]} {refs[2]}"
+    assert interrupted.code == 130
+    assert interrupted.err == f"closebulk: interrupted; 2 jobs go on, watch them with: {command}\n"
+    assert {request.method for request in sim.requests} == {"GET"}
+
+
+async def test_an_interrupted_watch_of_one(sim: Simulator) -> None:
+    """With one action the sentence is about one, with --json as well."""
+    ref = add(sim, "bulkemail_a", duration=LONG)
+    async with running("watch", "--json", ref, env=for_simulator(sim)) as process:
+        await read_until(process, ref)
+        process.send_signal(signal.SIGINT)
+        interrupted = await finish(process)
+    assert interrupted.code == 130
+    assert interrupted.err == f"closebulk: interrupted; the job goes on, watch it with: closebulk watch {ref}\n"
+
+
+async def test_a_terminal_gets_bars(sim: Simulator, clock: StillClock) -> None:
+    """On a terminal an action is one line that is drawn again, and the cursor comes back at the end."""
+    ref = add(sim, "bulkemail_a", duration=LONG)
+    terminal, its_end = os.openpty()
+    env = for_simulator(sim) | {"TERM": "xterm", "COLUMNS": "90"}
+    process = await asyncio.create_subprocess_exec(*COMMAND, "watch", ref, env=env, stdout=its_end, stderr=PIPE)
+    os.close(its_end)
+    seen = await asyncio.to_thread(read_terminal, terminal, "processing")
+    clock.move(LONG)
+    seen += await asyncio.to_thread(read_terminal, terminal)
+    os.close(terminal)
+    done = await finish(process)
+    assert (done.code, done.err) == (0, "")
+    assert seen.index("\x1b[?25l") < seen.index("processing") < seen.rindex("done") < seen.rindex("\x1b[?25h")
+    assert "100%" in seen
+
+
+async def test_a_dumb_terminal_gets_lines(sim: Simulator) -> None:
+    """A terminal that cannot move its cursor is written to as a file is."""
+    ref = add(sim, "bulkemail_a")
+    terminal, its_end = os.openpty()
+    env = for_simulator(sim) | {"TERM": "dumb"}
+    process = await asyncio.create_subprocess_exec(*COMMAND, "watch", ref, env=env, stdout=its_end, stderr=PIPE)
+    os.close(its_end)
+    seen = await asyncio.to_thread(read_terminal, terminal)
+    os.close(terminal)
+    assert (await finish(process)).code == 0
+    assert seen == f"{ref}: done, 100 of 100 (100%)\r\n"
+
+
+async def test_other_commands_can_be_interrupted(sim: Simulator, clock: StillClock) -> None:
+    """Ctrl-C ends a command that waits for an answer, with the exit code 130 and without a traceback."""
+    sim.fail_next(faults.delay(LONG))
+    async with running("list", "email", env=for_simulator(sim)) as process:
+        await clock.is_waited_for.wait()
+        process.send_signal(signal.SIGINT)
+        assert await finish(process) == Finished(130, "", "")
+
+
+async def test_list_shows_rows(sim: Simulator, closebulk: Closebulk) -> None:
+    """A list has the newest first, one line each with the whole ref, and says on standard error that there are more."""
+    for number in range(3):
+        add(sim, f"bulkemail_{number}", age=600 - number * 60)
+    listed = await closebulk("list", "email", "--limit", "2")
+    assert listed.code == 0
+    assert listed.lines == [
+        "done        100 of 100 (100%)       2026-01-15 09:22 UTC  email:bulkemail_2",
+        "done        100 of 100 (100%)       2026-01-15 09:21 UTC  email:bulkemail_1",
+    ]
+    assert listed.err == "closebulk: there are more than these 2: --limit shows more\n"
+    assert (await closebulk("list", "email", "--limit", "3")).err == ""
+
+
+async def test_list_prints_json(sim: Simulator, closebulk: Closebulk) -> None:
+    """With --json a row is the service's own object, with kind and ref added."""
+    job = sim.add_job("sequence_subscription", action_type="pause", status="odd\x1b[31m", unheard="of")
+    listed = await closebulk("list", "sequence_subscription", "--json")
+    (row,) = map(json.loads, listed.lines)
+    assert listed.code == 0
+    added = {"kind": "sequence_subscription", "ref": f"sequence_subscription:{job.id}"}
+    assert row == added | job.snapshot(sim.clock.now())
+
+
+@pytest.mark.parametrize("kind", ["email", "delete", "edit", "sequence_subscription"])
+async def test_empty_lists_say_so(closebulk: Closebulk, kind: str) -> None:
+    """An empty list is no failure, and prints nothing where rows would be."""
+    assert await closebulk("list", kind) == Finished(0, "", f"closebulk: no {kind} actions\n")
+
+
+async def test_what_the_server_says_cannot_reach_the_terminal(sim: Simulator, closebulk: Closebulk) -> None:
+    """Control codes in a status or in a field are replaced; letters that the encoding lacks do not end the program."""
+    sim.add_job("email", id="bulkemail_odd", status="odd\x1b[31m\u65e5", sender="a\x1b]0;b")
+    env = for_simulator(sim) | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    listed = await run("list", "email", env=env)
+    assert (listed.code, listed.err) == (0, "")
+    assert listed.out.startswith(r"odd?[31m\u65e5 ")
+    shown = await closebulk("get", "email:bulkemail_odd")
+    assert "  sender: a?]0;b" in shown.lines
+    assert "\x1b" not in listed.out + shown.out
+
+
+async def test_get_shows_every_field(sim: Simulator, closebulk: Closebulk) -> None:
+    """A read action is its row and then each field of the service's; its own failure is no failure of reading it."""
+    ref = add(sim, "bulkemail_a", ends_well=False)
+    shown = await closebulk("get", ref)
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.lines[0].endswith(f"  {ref}")
+    snapshot = sim.jobs[0].snapshot(sim.clock.now())
+    assert sorted(line.strip().split(":")[0] for line in shown.lines[1:]) == sorted(snapshot)
+    assert "  status: error" in shown.lines
+    assert "  n_leads_processed: 50" in shown.lines
+    whole = await closebulk("get", ref, "--json")
+    assert json.loads(whole.out) == {"kind": "email", "ref": ref} | snapshot
+
+
+async def test_errors_of_the_api_are_one_line(closebulk: Closebulk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is refused is a failure, not wrong usage; the key is not shown."""
+    monkeypatch.setenv("CLOSE_API_KEY", "api_wrong")
+    said = "closebulk: GET /bulk_action/email/ was answered with 401 Unauthorized: Unauthorized\n"
+    assert await closebulk("list", "email") == Finished(1, "", said)
+
+
+@pytest.mark.parametrize("arguments", [("watch", "email:bulkemail_a"), ("list", "email"), ("get", "email:bulkemail_a")])
+async def test_nothing_happens_without_a_key(
+    sim: Simulator, closebulk: Closebulk, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """Commands other than the demo need CLOSE_API_KEY: without it they send nothing and exit with 2."""
+    monkeypatch.delenv("CLOSE_API_KEY")
+    assert await closebulk(*arguments) == Finished(2, "", "closebulk: no API key: set CLOSE_API_KEY\n")
+    assert sim.requests == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "Missing command"),
+        (("wacth",), "No such command 'wacth'"),
+        (("watch",), "Missing argument 'REF...'"),
+        (("watch", "bulkemail_a"), "'bulkemail_a' is no ref: expected KIND:ID"),
+        (("watch", "email:a/b"), "'a/b' is no id"),
+        (("watch", "mail:bulkemail_a"), "'mail' is no kind"),
+        (("watch", "email:bulkemail_a", "--timeout", "-1"), "--timeout must be"),
+        (("watch", "email:bulkemail_a", "--timeout", "nan"), "--timeout must be"),
+        (("watch", "email:bulkemail_a", "--timeout", "soon"), "--timeout"),
+        (("list",), "Missing argument 'KIND'"),
+        (("list", "emails"), "'emails' is not one of 'email', 'delete', 'edit', 'sequence_subscription'"),
+        (("list", "email", "--limit", "0"), "--limit"),
+        (("get", "bulkemail_a"), "'bulkemail_a' is no ref"),
+        (("get", "email:bulkemail_a", "--jsno"), "No such option"),
+        (("demo", "--leads", "-1"), "--leads"),
+        (("demo", "--seconds", "inf"), "--seconds must be"),
+        (("demo", "--kind", "mail"), "--kind"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    arguments: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What cannot be understood is said in one line on standard error, with the exit code 2, and nothing is sent."""
+    monkeypatch.setenv("CLOSE_API_KEY", "api_test")
+    monkeypatch.setenv("CLOSE_BASE_URL", "http://127.0.0.1:9/api/v1")  # an answer from there would be another code
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("closebulk: ")
+    assert said in err
+
+
+def test_a_base_url_that_makes_no_sense_is_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A CLOSE_BASE_URL that would send the key unencrypted is refused with the exit code 2."""
+    monkeypatch.setenv("CLOSE_API_KEY", "api_test")
+    monkeypatch.setenv("CLOSE_BASE_URL", "http://close.example/api/v1")
+    assert main(["list", "email"]) == 2
+    assert "is not encrypted" in capsys.readouterr().err
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """The version is that of the package; the help names the commands and the exit codes."""
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"closebulk {__version__}\n"
+    assert main(["-h"]) == 0
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in ("watch", "list", "get", "demo", "130 interrupted"))
+    assert "\x1b" not in shown
+
+
+async def test_a_reader_that_leaves_ends_the_program(sim: Simulator) -> None:
+    """When nobody reads the output any more, as after `| head -1`, the program ends without a complaint."""
+    refs = add(sim, "bulkemail_a"), add(sim, "bulkemail_b", duration=LONG)
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "watch", *refs, env=for_simulator(sim), stdout=writing, stderr=PIPE
+    )
+    os.close(writing)
+    _, err = await process.communicate()
+    assert (process.returncode, err) == (1, b"")
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+async def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
+    """Without typer or rich the command names the extra in one line and exits with 2."""
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"  # what importing an absent module comes down to
+        "from closebulk_async.cli import main\n"
+        "sys.exit(main(['--version']))\n"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=PIPE, stderr=PIPE)
+    ended = await finish(process)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == "closebulk needs the extra 'cli': pip install 'closebulk-async[cli]'\n"
+
+
+async def test_it_can_be_interrupted_while_it_is_imported() -> None:
+    """Ctrl-C in the moment before the command begins is no traceback either."""
+    code = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from closebulk_async.cli import main\n"
+        "sys.exit(main(['--version']))\n"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=PIPE, stderr=PIPE)
+    assert await finish(process) == Finished(130, "", "")
+
+
+def test_any_standard_output_will_do() -> None:
+    """A program that calls `main` may have put another object in the place of standard output."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main(["--version"]) == 0
+    assert out.getvalue() == f"closebulk {__version__}\n"
+
+
+async def test_another_missing_module_is_not_hidden() -> None:
+    """A module of something else that cannot be imported is a defect, and shows itself as one."""
+    code = "import sys; sys.modules['attrs'] = None\nfrom closebulk_async.cli import main\nmain(['--version'])\n"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=PIPE, stderr=PIPE)
+    ended = await finish(process)
+    assert ended.code == 1
+    assert "import of attrs halted" in ended.err
+
+
+async def test_help_needs_neither_aiohttp_nor_the_bars() -> None:
+    """What a command alone needs is imported by that command: asking for help stays quick."""
+    code = (
+        "import sys\nfrom closebulk_async.cli import main\nmain(['--help'])\n"
+        "print(sorted({'aiohttp', 'rich.live'} & set(sys.modules)))\n"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=PIPE, stderr=PIPE)
+    assert (await finish(process)).lines[-1] == "[]"
