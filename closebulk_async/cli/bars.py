@@ -14,9 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from closebulk_async.cli.exits import complain
+from closebulk_async.cli.exits import complain, describe_failure
 from closebulk_async.cli.texts import cleaned, format_percent, format_rate, format_seconds, format_status, shortened
-from closebulk_async.cli.views import describe_failure
 from closebulk_async.errors import BulkActionFailed, CloseBulkError, WaitTimeout
 from closebulk_async.models import JobRef
 from closebulk_async.progress import Progress

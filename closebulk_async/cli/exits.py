@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 from closebulk_async.cli.texts import cleaned
-from closebulk_async.errors import AuthenticationError, CloseBulkError, InvalidRequestError, WaitTimeout
+from closebulk_async.errors import AuthenticationError, CloseBulkError, InvalidRequestError, WaitError, WaitTimeout
 from closebulk_async.models import JobRef
 
 
@@ -49,6 +49,11 @@ def is_missing_key(error: CloseBulkError) -> bool:
 def complain(text: object) -> None:
     """One line on standard error, with the name of the command, as shells show what their programs say."""
     print(f"closebulk: {cleaned(str(text))}", file=sys.stderr, flush=True)
+
+
+def describe_failure(ref: JobRef[Any], error: CloseBulkError) -> str:
+    """The error, with the ref in front if its own message does not begin with it."""
+    return str(error) if isinstance(error, WaitError) else f"{ref}: {error}"
 
 
 def watch_command(refs: Iterable[JobRef[Any]]) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self
 
 import attrs
 
-from closebulk_async.cli.exits import complain
+from closebulk_async.cli.exits import complain, describe_failure
 from closebulk_async.cli.texts import cleaned, describe_step
 from closebulk_async.errors import BulkActionFailed, CloseBulkError, WaitError
 from closebulk_async.models import JobRef
@@ -111,11 +111,6 @@ class JsonLines(Lines):
 def print_json(value: object) -> None:
     """One JSON object as one line of ASCII, flushed."""
     print(json.dumps(value), flush=True)
-
-
-def describe_failure(ref: JobRef[Any], error: CloseBulkError) -> str:
-    """The error, with the ref in front if its own message does not begin with it."""
-    return str(error) if isinstance(error, WaitError) else f"{ref}: {error}"
 
 
 def has_terminal() -> bool:
