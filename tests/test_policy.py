@@ -111,6 +111,16 @@ def test_policies_are_frozen_values() -> None:
         policy.first = 2.0
 
 
+def test_the_numbers_that_are_promised() -> None:
+    """What the documentation says of waits: minutes, hours and days after which something is given up."""
+    policy = PollPolicy()
+    assert policy.lost_after == timedelta(minutes=15).total_seconds()
+    assert policy.unknown_stall == timedelta(hours=24).total_seconds()
+    assert policy.resumable == timedelta(days=7).total_seconds()
+    assert policy.settle == 15
+    assert policy.last_look == 1
+
+
 def test_no_retry_is_one_attempt_that_waits_for_nothing() -> None:
     """The watcher's polls are not repeated by the transport."""
     assert (NO_RETRY.attempts, NO_RETRY.max_wait) == (1, 0.0)

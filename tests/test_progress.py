@@ -135,6 +135,10 @@ def test_a_steady_job_has_its_rate_and_its_end() -> None:
     meter = meter_of((0, email(0)), (2, email(20)), (5, email(50)))
     assert meter.rate == pytest.approx(10)
     assert meter.eta == pytest.approx(5)
+    late = meter_of((60, email(600, 1000)), (62, email(620, 1000)))
+    assert late.rate == pytest.approx(10)
+    assert late.eta == pytest.approx(38)
+    assert meter_of((0, email(90)), (1, email(110))).eta == 0
 
 
 def test_the_rate_follows_a_change_of_pace() -> None:
@@ -232,6 +236,8 @@ def test_a_progress_shows_its_action() -> None:
     assert progress.status is Status.DONE
     assert progress.is_final
     assert not progress_of(email(40, status="paused")).is_final
+    assert progress.changed
+    assert (progress.last_error, progress.error) == (None, None)
 
 
 def test_a_progress_is_json_of_seconds_and_texts() -> None:
