@@ -26,7 +26,8 @@ from tests.peers import Peer, connect, start_email
 if TYPE_CHECKING:
     from closebulk_async.simulator import Fault
 
-KEY = "api_7secret7secret.8secret8secret"
+KEY = "api_7secret7secret.8secret8secret8"
+"""As long as its Basic form needs padding, which is encoded in addresses."""
 TOKEN = "tok-9secret.9secret/9secret+9secret"
 ENCODED_KEY = base64.b64encode(f"{KEY}:".encode()).decode().rstrip("=")
 FORBIDDEN = (KEY, ENCODED_KEY, TOKEN, quote(TOKEN), quote(TOKEN, safe=""), TOKEN.replace("/", "\\/"))

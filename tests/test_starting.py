@@ -234,12 +234,14 @@ async def test_another_create_is_another_job(close: CloseBulk, sim: Simulator, c
 
 
 async def test_equal_creates_at_the_same_time_are_two_jobs(close: CloseBulk, sim: Simulator, clock: FakeClock) -> None:
-    """Nobody was cancelled: whoever starts twice gets two."""
-    sim.fail_next(LATE, times=2)
+    """Nobody was cancelled: whoever starts twice gets two, and a third one that comes later is a third."""
+    sim.fail_next(LATE, times=3)
     tasks = [begin(close), begin(close)]
+    await clock.settle()
+    tasks.append(begin(close))
     await clock.advance(20)
     assert {task.result().id for task in tasks} == {job.id for job in sim.jobs}
-    assert len(sim.jobs) == 2
+    assert len(sim.jobs) == 3
 
 
 async def test_equal_creates_that_are_both_cancelled(

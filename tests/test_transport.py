@@ -12,6 +12,7 @@ from email.utils import format_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 from aiohttp import web
 from attrs import evolve
@@ -25,6 +26,7 @@ from closebulk_async import (
     CloseBulkError,
     DecodeError,
     NotFoundError,
+    PermissionDeniedError,
     RateLimitedError,
     RetryPolicy,
     ServerError,
@@ -375,6 +377,7 @@ async def test_a_refused_connection_is_tried_again(clock: NotingClock, deaf_port
         with pytest.raises(TransportError, match="no connection") as caught:
             await operation(close)
     assert not caught.value.sent
+    assert isinstance(caught.value.__cause__, aiohttp.ClientConnectorError)
     assert len(clock.slept) == 4
     assert all(seconds <= 0.5 * 2**step for step, seconds in enumerate(clock.slept))
 
@@ -479,6 +482,15 @@ async def test_a_400_that_the_read_does_not_explain_is_raised(close: CloseBulk, 
     with pytest.raises(BadRequestError, match="status: Not a valid choice"):
         await close.emails.pause("bulkemail_1")
     assert methods(sim) == ["PUT", "GET", "PUT", "GET"]
+
+
+async def test_another_refusal_needs_no_read(close: CloseBulk, sim: Simulator) -> None:
+    """Only a 400 may mean «it is so already»: a 403 after a doubt is raised as it is."""
+    sim.fail_next(faults.cut_before(), method="PUT")
+    sim.fail_next(faults.forbidden(), method="PUT")
+    with pytest.raises(PermissionDeniedError):
+        await close.emails.pause("bulkemail_1")
+    assert methods(sim) == ["PUT", "GET", "PUT"]
 
 
 async def test_a_first_400_is_raised_at_once(close: CloseBulk, sim: Simulator) -> None:
@@ -597,7 +609,7 @@ async def test_a_body_is_never_redirected(
     sim.fail_next(faults.redirect(target, status=status), method="POST", times=None)
     sim.fail_next(faults.redirect(target, status=status), method="PUT", times=None)
     async with connect(sim, clock, retry=RetryPolicy(attempts=1)) as close:
-        with pytest.raises(CloseBulkError):
+        with pytest.raises(CloseBulkError, match=f"answered with {status}"):
             await operation(close)
     assert len(methods(sim)) - methods(sim).count("GET") == 1
     assert len(sim.jobs) == 1
