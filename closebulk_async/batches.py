@@ -55,15 +55,16 @@ async def run_many(
     check_count(max_running, name="max_running", least=1)
     WaitOptions.from_keywords(**options)  # what is wrong shows before anything is started
     source = _Source(iter(starts))
-    running: set[asyncio.Task[Outcome[Any]]] = set()
+    running: list[asyncio.Task[Outcome[Any]]] = []
     try:
         while True:
             while len(running) < max_running and (start := source.take()) is not None:
-                running.add(asyncio.create_task(_run_one(engine, start, options)))
+                running.append(asyncio.create_task(_run_one(engine, start, options)))
             if not running:
                 break
-            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            outcomes = [task.result() for task in done]
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            outcomes = [task.result() for task in running if task in done]  # of one instant, in the order of starts
+            running = [task for task in running if task not in done]
             if stop_on_error and any(outcome.error is not None for outcome in outcomes):
                 source.close()
             for outcome in outcomes:

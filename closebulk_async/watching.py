@@ -215,7 +215,8 @@ class Watch:
         if self._lost_alarm is None:
             lost_in = self._silent_since + watcher.policy.lost_after - now
             self._lost_alarm = watcher.alarms.set(lost_in, self._on_lost)
-        delay = next(self._intervals)
+        # Where polls are rare, one bad poll must not lose the watch before it is followed by another.
+        delay = min(next(self._intervals), watcher.policy.lost_after / 2)
         if isinstance(error, RateLimitedError):
             watcher.hold(error.retry_after or delay)
         logger.info("poll of %s failed: %s", self.ref, error)

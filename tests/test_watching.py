@@ -115,6 +115,15 @@ async def test_a_quarter_of_an_hour_of_bad_polls_is_a_lost_watch(stage: Stage, g
             await wait
 
 
+async def test_one_bad_poll_alone_loses_nothing(stage: Stage) -> None:
+    """Also where polls are rarer than the quarter of an hour, the next one comes before it is over."""
+    ref = stage.run_job(duration=7300, counting=0, curve="silent")
+    stage.sim.fail_next(faults.server_error(502), skip=1)
+    async with stage.client(PollPolicy(floor=3600, ceiling=3600)) as close:
+        assert (await close.wait_until_done(ref)).is_done
+    assert stage.polls()[:3] == [0, 3600, 4050]
+
+
 async def test_one_good_poll_ends_the_silence(stage: Stage) -> None:
     """The quarter of an hour begins again with the next bad poll."""
     ref = stage.run_job(duration=9000, counting=0, n_objects=9000)
