@@ -61,7 +61,7 @@ class ApiKey:
 
     @_shown_as.default
     def _spell(self) -> tuple[str, ...]:
-        # Without the padding, which a page may show in another spelling: `%3D`.
+        # Without the padding, which a page may show in another spelling: `&#61;`.
         return _spellings(self.key, self._header.removeprefix("Basic ").rstrip("="))
 
     def __attrs_post_init__(self) -> None:

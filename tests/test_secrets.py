@@ -123,7 +123,10 @@ def as_text(header: str) -> tuple[str, str]:
 
 def as_page(header: str) -> tuple[str, str]:
     """The error page of a proxy."""
-    return f"<html><pre>authorization: {html.escape(header)}\n{secret_of(header)}</pre></html>", "text/html"
+    return (
+        f"<html><pre>authorization: {html.escape(header).replace('=', '&#61;')}\n{secret_of(header)}</pre></html>",
+        "text/html",
+    )
 
 
 def as_link(header: str) -> tuple[str, str]:

@@ -1,0 +1,1 @@
+"""The tests of what goes over the wire, request by request."""
