@@ -123,10 +123,8 @@ def as_text(header: str) -> tuple[str, str]:
 
 def as_page(header: str) -> tuple[str, str]:
     """The error page of a proxy."""
-    return (
-        f"<html><pre>authorization: {html.escape(header).replace('=', '&#61;')}\n{secret_of(header)}</pre></html>",
-        "text/html",
-    )
+    escaped = html.escape(header).replace("=", "&#61;")
+    return f"<html><pre>authorization: {escaped}\n{secret_of(header)}</pre></html>", "text/html"
 
 
 def as_link(header: str) -> tuple[str, str]:
