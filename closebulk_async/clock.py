@@ -69,6 +69,13 @@ class Alarm:
             self.callback = None
             self._alarms.forget_one()
 
+    def ring(self) -> None:
+        """For `Alarms`: call back, unless it was cancelled since the moment came."""
+        callback, self.callback = self.callback, None
+        if callback is not None:
+            self._alarms.count_rung()
+            callback()
+
 
 class Alarms:
     """Any number of alarms on one heap and one sleeping task, which lives as long as an alarm is set.
@@ -108,6 +115,10 @@ class Alarms:
             self._heap = [entry for entry in self._heap if entry[2].callback is not None]
             heapq.heapify(self._heap)
 
+    def count_rung(self) -> None:
+        """For `Alarm.ring`."""
+        self._pending -= 1
+
     async def wait_ended(self) -> None:
         """Until no task is left that has nothing more to ring for. Alarms that are set meanwhile do not prolong it."""
         if not self._pending:
@@ -134,10 +145,8 @@ class Alarms:
                     self._is_asleep = False
                     continue
                 heapq.heappop(self._heap)
-                if (callback := alarm.callback) is not None:
-                    alarm.callback = None
-                    self._pending -= 1
-                    loop.call_soon(callback)
+                if alarm.callback is not None:
+                    loop.call_soon(alarm.ring)
                     # The callback may set the next alarm: without this turn the task could end and begin anew each
                     # time.
                     await asyncio.sleep(0)

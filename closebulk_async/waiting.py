@@ -206,8 +206,6 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
     def on_poll(self) -> None:
         """Take in what the watch shows: progress, an end, or a reason to end."""
         watch = cast("Watch", self._watch)
-        if self._ended_at is not None:
-            return
         if watch.failure is not None:
             self._end(error=self._explain(watch))
             return

@@ -97,6 +97,26 @@ async def test_a_cancelled_alarm_does_not_ring() -> None:
     assert rung == ["first"]
 
 
+async def test_an_alarm_can_be_cancelled_at_the_instant_at_which_it_is_due() -> None:
+    """Whoever leaves in that very moment is not called back any more, although the alarm was taken from the heap."""
+    clock, rung = FakeClock(auto=False), list[str]()
+    alarms = Alarms(clock)
+    alarm = alarms.set(5, lambda: rung.append("too late"))
+    await clock.settle()
+    leaver = asyncio.create_task(_cancel_at(clock, 5, alarm))  # wakes in the turn of the loop in which the alarm rings
+    await clock.advance(5)
+    await leaver
+    assert rung == []
+    await alarms.wait_ended()
+    assert alarm_tasks() == 0
+
+
+async def _cancel_at(clock: FakeClock, seconds: float, alarm: Alarm) -> None:
+    """Sleep and cancel."""
+    await clock.sleep(seconds)
+    alarm.cancel()
+
+
 async def test_what_was_cancelled_takes_no_room() -> None:
     """A heartbeat that is set and cancelled at each of many steps leaves the memory as it was."""
     clock = FakeClock(auto=False)

@@ -19,12 +19,12 @@ import pytest
 
 
 @pytest.mark.asyncio
-async def test_a_job_of_three_days(close_client, close_simulator, close_clock):
-    close_simulator.next_job(duration=3 * 86_400, n_objects=7)
+async def test_a_job_of_an_hour(close_client, close_simulator, close_clock):
+    close_simulator.next_job(duration=3600, n_objects=7)
     action = await close_client.deletes.create(s_query={"type": "id", "value": "lead_1"})
     done = await close_client.wait_until_done(action)
     assert done.n_objects_processed == 7
-    assert close_clock.monotonic() >= 3 * 86_400
+    assert close_clock.monotonic() >= 3600
 
 
 @pytest.mark.asyncio

@@ -112,6 +112,22 @@ async def test_nothing_is_left_of_a_wait(stage: Stage, leave: Leave, *, poll_und
     assert stage.sim.jobs[0].snapshot(stage.clock.now())["status"] == "done"
 
 
+@pytest.mark.parametrize("at", [3, 5, 7])
+async def test_it_can_be_left_at_the_instant_of_a_poll_a_heartbeat_or_a_timeout(stage: Stage, at: float) -> None:
+    """What was due in that very moment happens before or not at all, and nothing follows."""
+    ref = stage.run_job(duration=1000, counting=0, curve="silent")
+    wait = stage.close.wait_until_done(ref, heartbeat=5, timeout=7)
+    await anext(wait)
+    task = asyncio.create_task(wait.result())
+    beat = asyncio.create_task(step(wait))
+    await stage.clock.advance(at - 0.5)
+    await stage.clock.sleep(0.5)
+    await wait.aclose()
+    await asyncio.gather(task, beat, return_exceptions=True)
+    assert stage.now == at
+    assert await stage.nothing_is_left()
+
+
 async def test_a_wait_in_a_cycle_is_left_when_it_is_collected(stage: Stage) -> None:
     """Until then it polls: nobody can know earlier."""
     wait = stage.close.wait_until_done(stage.run_job(duration=1000, counting=0, curve="silent"))

@@ -28,7 +28,7 @@ __all__ = ["close_client", "close_clock", "close_simulator"]
 
 @pytest.fixture
 def close_clock() -> FakeClock:
-    """The time of the other two: a job of three days and the wait for it take milliseconds."""
+    """The time of the other two: a job of an hour and the wait for it take a part of a second."""
     return FakeClock()
 
 
