@@ -143,6 +143,8 @@ def check_id(id: str) -> str:
 
 def parse_kind(word: str) -> Kind:
     """The kind that a word names. Raises InvalidRequestError."""
+    if type(word) is Kind:
+        return word
     try:
         return Kind(word)
     except ValueError:

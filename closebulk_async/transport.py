@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -14,13 +15,15 @@ from urllib.parse import urlencode, urljoin, urlsplit
 import aiohttp
 import attrs
 from aiohttp.payload import Payload
+from yarl import URL
 
+from closebulk_async.clock import SystemClock
 from closebulk_async.errors import ClientClosedError, DecodeError, TransportError
 from closebulk_async.policy import RetryPolicy, after_hint
 from closebulk_async.wire import Request, Response, hint, is_rejection, is_success
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from aiohttp.abc import AbstractStreamWriter
 
@@ -99,9 +102,10 @@ class Transport:
         self._callers_session = session
         self._own_sessions: dict[bool, aiohttp.ClientSession] = {}
         self._headers = connection.headers()
-        timeouts = connection.timeouts
-        # The bound on the whole goes by the clock; aiohttp's own would go by the loop's time.
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect)
+        # aiohttp bounds an exchange by the loop's time, for less than any other bound would cost; a clock that is not
+        # the loop's has to do it itself.
+        self._is_loops_time = isinstance(connection.clock, SystemClock)
+        self._timeout = self._bound(connection.timeouts.total)
         self._is_open = self._is_closed = False
         self._naps: set[asyncio.Future[None]] = set()
 
@@ -182,6 +186,8 @@ class Transport:
                 outcome: Response | TransportError = await self._exchange(request, timeout=timeout, delivery=delivery)
             except TransportError as exc:
                 outcome = exc
+            if isinstance(outcome, Response) and is_success(outcome.status):
+                return outcome
             # Whoever withdrew it wants to know what became of it, and no second try.
             delay = None if delivery.is_withdrawn else _delay_before_repeat(request, outcome, patience)
             if delay is None or not self._is_open:
@@ -200,31 +206,36 @@ class Transport:
 
     async def _exchange(self, request: Request, *, timeout: float | None, delivery: Delivery) -> Response:
         seconds = self._connection.timeouts.total if timeout is None else timeout
+        bound = self._timeout if timeout is None else self._bound(timeout)
         try:
+            if self._is_loops_time:
+                return await self._fetch(request, delivery, bound)
             async with self._connection.clock.timeout(seconds):
-                return await self._fetch(request, delivery)
+                return await self._fetch(request, delivery, bound)
         except (aiohttp.ClientError, OSError) as exc:
             failure, cause = self._explain(exc, request, delivery, seconds=seconds), self._without_secrets(exc)
         # Out here it has no context: `exc` itself may hold the headers of the request.
         raise failure from cause
 
-    async def _fetch(self, request: Request, delivery: Delivery) -> Response:
+    def _bound(self, seconds: float) -> aiohttp.ClientTimeout:
+        total = max(seconds, 0.001) if self._is_loops_time else None  # by 0 aiohttp means no bound at all
+        return aiohttp.ClientTimeout(total=total, sock_connect=self._connection.timeouts.connect)
+
+    async def _fetch(self, request: Request, delivery: Delivery, bound: aiohttp.ClientTimeout) -> Response:
         """Send it once, and follow redirects where that is harmless."""
-        url = f"{self._connection.base_url}{request.path}"
-        if request.query:
-            url = f"{url}?{urlencode(request.query, safe=',')}"
+        url = _make_url(self._connection.base_url, request.path, request.query)
         hops_left = MAX_REDIRECTS if request.is_safe_to_repeat else 0
         while True:
             async with self._session(reuse=request.is_safe_to_repeat).request(
                 request.method,
                 url,
-                headers=self._headers,
+                headers=None if self._callers_session is None else self._headers,
                 data=None if request.body is None else _TrackedBody(request.body, delivery),
-                timeout=self._timeout,
+                timeout=bound,
                 allow_redirects=False,
                 raise_for_status=False,  # whatever a caller's session does: statuses are judged in `wire`
             ) as answer:
-                target = _redirect_target(answer) if hops_left else None
+                target = _redirect_target(answer) if hops_left and answer.status in REDIRECTS else None
                 if target is None:
                     return Response(
                         status=answer.status,
@@ -270,31 +281,42 @@ class Transport:
         session = self._own_sessions.get(reuse)
         if session is None:
             connector = aiohttp.TCPConnector(force_close=not reuse)
-            session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+            session = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=self._headers
+            )
             self._own_sessions[reuse] = session
         return session
 
     def _redact(self, body: bytes) -> bytes:
-        """Error pages of proxies show requests with their headers, and errors show bodies."""
+        """Error pages of proxies show requests with their headers, and errors and logs show what bodies hold."""
         text = body.decode(errors="replace")
         shown = self._connection.auth.redact(text)
         return body if shown == text else shown.encode()
 
 
-def _redirect_target(answer: aiohttp.ClientResponse) -> str | None:
+@lru_cache(maxsize=1024)
+def _make_url(base_url: str, path: str, query: tuple[tuple[str, str], ...]) -> URL:
+    """What polls ask for again and again; aiohttp would parse the text anew each time."""
+    text = f"{base_url}{path}"
+    return URL(f"{text}?{urlencode(query, safe=',')}" if query else text)
+
+
+def _redirect_target(answer: aiohttp.ClientResponse) -> URL | None:
     """Where a redirect leads; None where there is none, or it leads to another origin."""
     location = answer.headers.get("location")
-    if answer.status not in REDIRECTS or not location:
+    if not location:
         return None
     try:
         target = urljoin(str(answer.url), location)
         here, there = urlsplit(str(answer.url)), urlsplit(target)
     except ValueError:
         return None
-    return target if (here.scheme, here.netloc) == (there.scheme, there.netloc) else None
+    return URL(target) if (here.scheme, here.netloc) == (there.scheme, there.netloc) else None
 
 
 async def _read(answer: aiohttp.ClientResponse, request: Request) -> bytes:
+    if (answer.content_length or MAX_BODY) < MAX_BODY and "content-encoding" not in answer.headers:
+        return await answer.read()  # it says itself that it is no larger
     chunks, size = [], 0
     async for chunk in answer.content.iter_any():
         size += len(chunk)
@@ -314,7 +336,8 @@ class Patience:
     """What is left of a retry policy during one operation."""
 
     def __init__(self, policy: RetryPolicy) -> None:
-        self._waits = policy.waits()
+        self._policy = policy
+        self._waits: Iterator[float] | None = None
         self._attempts_left = policy.attempts
         self._wait_left = policy.max_wait
 
@@ -328,6 +351,8 @@ class Patience:
             return None
         if asked is not None and asked > self._wait_left:
             return None
+        if self._waits is None:
+            self._waits = self._policy.waits()
         delay = next(self._waits) if asked is None else after_hint(asked)
         self._wait_left -= delay
         return delay
