@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import timedelta
 
     from closebulk_async.models import BulkAction, JobRef
     from closebulk_async.progress import Progress
@@ -145,7 +146,7 @@ class NotFoundError(APIError):
 class RateLimitedError(APIError):
     """429, and the wait that it asks for is longer than the policy allows.
 
-    `retry_after` is that wait in seconds, None when the server named none.
+    `retry_after` is that wait, None when the server named none.
     """
 
     def __init__(
@@ -156,7 +157,7 @@ class RateLimitedError(APIError):
         errors: Sequence[str] = (),
         field_errors: Mapping[str, str] | None = None,
         body: object = None,
-        retry_after: float | None = None,
+        retry_after: timedelta | None = None,
     ) -> None:
         """Keep the server's hint beside what every APIError has."""
         super().__init__(status=status, request=request, errors=errors, field_errors=field_errors, body=body)

@@ -62,7 +62,7 @@ class Watch:
         """
         self.ref = ref
         self.meter: Meter[Any] | None = after.meter if after else None
-        self.polls: int = after.polls if after else 0
+        self.polls = 0
         self.polled_at = 0.0
         self.next_poll_at: float | None = None
         self.last_error: CloseBulkError | None = after.last_error if after else None
@@ -218,7 +218,7 @@ class Watch:
         # Where polls are rare, one bad poll must not lose the watch before it is followed by another.
         delay = min(next(self._intervals), watcher.policy.lost_after / 2)
         if isinstance(error, RateLimitedError):
-            watcher.hold(error.retry_after or delay)
+            watcher.hold(delay if error.retry_after is None else error.retry_after.total_seconds())
         logger.info("poll of %s failed: %s", self.ref, error)
         self._schedule(delay)
         self._publish()

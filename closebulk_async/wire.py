@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -251,7 +251,7 @@ def check_status(request: Request, response: Response) -> None:
             errors=errors,
             field_errors=field_errors,
             body=body,
-            retry_after=hint(response),
+            retry_after=None if (seconds := hint(response)) is None else timedelta(seconds=seconds),
         )
     raise cls(status=response.status, request=str(request), errors=errors, field_errors=field_errors, body=body)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from closebulk_async import CloseBulk
 from tests.stage import EVERY_SECOND, Stage
@@ -14,6 +16,11 @@ if TYPE_CHECKING:
 
     from closebulk_async.simulator import Simulator
     from closebulk_async.testing import FakeClock
+
+# The same examples in each run: a failure is then the change's. `HYPOTHESIS_PROFILE=explore` looks for new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 pytest_plugins = ["closebulk_async.testing.plugin", "pytester"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -75,7 +76,7 @@ EXAMPLES: list[CloseBulkError] = [
             ServerError,
         )
     ),
-    RateLimitedError(**API, retry_after=2.5),
+    RateLimitedError(**API, retry_after=timedelta(seconds=2.5)),
     WaitError("x", ref=ACTION.ref),
     *(cls("x", ref=ACTION.ref, action=ACTION) for cls in WAITS),
     StartError("x"),
@@ -162,8 +163,8 @@ def test_an_api_error_without_words_says_its_status() -> None:
 
 
 def test_a_rate_limited_error_keeps_the_hint() -> None:
-    """`retry_after` is the server's wait in seconds, None where it named none."""
-    assert RateLimitedError(**API, retry_after=2.5).retry_after == 2.5
+    """`retry_after` is the server's wait, None where it named none."""
+    assert RateLimitedError(**API, retry_after=timedelta(seconds=2.5)).retry_after == timedelta(seconds=2.5)
     assert RateLimitedError(**API).retry_after is None
 
 

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from closebulk_async.simulator import Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import pytest
 
 README = Path(__file__).parent.parent / "README.md"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -198,4 +198,5 @@ def test_a_rate_limited_answer_has_its_hint(headers: dict[str, str], body: objec
     """With or without JSON, the server's wait is in the error."""
     error = error_of(429, body, headers)
     assert isinstance(error, RateLimitedError)
-    assert error.retry_after == seconds == hint(answer(429, body, headers))
+    assert error.retry_after == (None if seconds is None else timedelta(seconds=seconds))
+    assert hint(answer(429, body, headers)) == seconds

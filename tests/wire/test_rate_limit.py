@@ -102,7 +102,7 @@ async def test_a_wait_beyond_the_policy_is_left_to_the_caller(
     sim.fail_next(faults.too_many_requests(retry_after=121, limit=(160, 0, 121.5)))
     with pytest.raises(RateLimitedError, match="429 Too Many Requests") as caught:
         await operation(close)
-    assert caught.value.retry_after == 121.5
+    assert caught.value.retry_after == timedelta(seconds=121.5)
     assert (len(sim.requests), len(sim.jobs) - before, clock.monotonic()) == (1, 0, 0)
 
 
