@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 PIPE = asyncio.subprocess.PIPE
 COMMAND = (sys.executable, "-W", "error", "-m", "closebulk_async.cli")
+
+SHORT = 5.0
+"""Seconds for what has already happened when all is well."""
 
 OF_OTHERS = frozenset({"CLOSE_API_KEY", "CLOSE_BASE_URL", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM"})
 """What the environment of whoever runs the tests must not decide."""
@@ -78,7 +81,10 @@ async def running(*arguments: str, env: Mapping[str, str]) -> AsyncIterator[Proc
     finally:
         if process.returncode is None:
             process.kill()
-        await process.communicate()
+        # A process that it left behind holds the pipes open: that must fail the test and not hang it.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SHORT):
+                await process.communicate()
 
 
 async def finish(process: Process) -> Finished:
