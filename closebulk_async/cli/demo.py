@@ -131,7 +131,8 @@ async def serving(*, leads: int, seconds: float) -> AsyncIterator[str]:
         *("--leads", str(leads), "--seconds", str(seconds), "--exit-with-stdin"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        # Ctrl-C of a terminal goes to all of a group: the simulator is to end after the demo, and by the pipe.
+        # Ctrl-C of a terminal goes to all of a group. The simulator is to end after the demo and by the pipe: one that
+        # is still starting would show a traceback.
         start_new_session=True,
     )
     try:

@@ -23,7 +23,9 @@ COMMAND = (sys.executable, "-W", "error", "-m", "closebulk_async.cli")
 SHORT = 5.0
 """Seconds for what has already happened when all is well."""
 
-OF_OTHERS = frozenset({"CLOSE_API_KEY", "CLOSE_BASE_URL", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM"})
+OF_OTHERS = frozenset(
+    {"CLOSE_API_KEY", "CLOSE_BASE_URL", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM", "PYTHONUNBUFFERED"}
+)
 """What the environment of whoever runs the tests must not decide."""
 
 
