@@ -96,7 +96,7 @@ class Alarms:
     def set(self, seconds: float, callback: Callable[[], None]) -> Alarm:
         """Call back once, so many seconds from now."""
         alarm = Alarm(callback, self)
-        heapq.heappush(self._heap, (self._clock.monotonic() + max(0.0, seconds), next(self._numbers), alarm))
+        heapq.heappush(self._heap, (self._clock.monotonic() + seconds, next(self._numbers), alarm))
         self._pending += 1
         if self._is_asleep and self._heap[0][2] is alarm:
             self._stop()  # it sleeps for too long
@@ -121,8 +121,6 @@ class Alarms:
 
     async def wait_ended(self) -> None:
         """Until no task is left that has nothing more to ring for. Alarms that are set meanwhile do not prolong it."""
-        if not self._pending:
-            self._stop()
         if self._ending:
             await asyncio.wait(self._ending)
 

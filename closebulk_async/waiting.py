@@ -310,7 +310,7 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
         self._loop = asyncio.get_running_loop()
         self._is_attached = True
         if self._options.timeout is not None:
-            self._set_alarm("timeout", max(0.0, self._started_at + self._options.timeout - now), self._on_timeout)
+            self._set_alarm("timeout", self._started_at + self._options.timeout - now, self._on_timeout)
         self._watch.join(self)
         self.on_poll()
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
-from closebulk_async import PollPolicy
+from closebulk_async import EmailStart, JobRef, PollPolicy
 from closebulk_async.simulator import faults
+from tests.stage import QUERY
 
 if TYPE_CHECKING:
     from closebulk_async import BulkEmail, Wait
@@ -72,3 +73,14 @@ async def test_a_wait_of_a_week_is_as_large_as_one_of_a_minute(stage: Stage, ser
     # Less than an object in three polls, and less than an entry of a list in each.
     assert late.objects - early.objects < POLLS / 3
     assert late.n_bytes - early.n_bytes < POLLS * 8
+
+
+async def test_starts_are_not_remembered_for_ever(stage: Stage) -> None:
+    """A client that starts actions all day knows only those by name that the service may not show yet."""
+    for number in range(60):
+        start = EmailStart(template_id=f"tmpl_{number}", email_account_id="emailacct_1", s_query=QUERY)
+        async for _ in stage.close.run_many([start], max_running=1):
+            pass
+    gc.collect()
+    assert stage.now >= 600
+    assert sum(isinstance(item, JobRef) for item in gc.get_objects()) < 30

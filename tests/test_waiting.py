@@ -84,6 +84,16 @@ async def test_a_movement_begins_the_heartbeat_anew(stage: Stage) -> None:
     ]  # fmt: skip
 
 
+async def test_a_heartbeat_is_counted_from_the_question(stage: Stage) -> None:
+    """A consumer that was busy for longer is not told at once that nothing moved."""
+    wait = stage.close.wait_until_done(stage.run_job(duration=100, counting=0, curve="silent"), heartbeat=3)
+    await anext(wait)
+    await stage.clock.advance(10)
+    assert (await anext(wait)).changed is False
+    assert stage.now == 13
+    await wait.aclose()
+
+
 async def test_counters_never_run_backwards(stage: Stage) -> None:
     """A snapshot of an earlier state is no movement, and a total that is null once more is not forgotten."""
     ref = stage.run_job(duration=6, counting=0, n_objects=6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from closebulk_async import (
     PollPolicy,
     Wait,
     WaitClosedError,
+    WaitTimeout,
     WatchLostError,
 )
 from closebulk_async.simulator import faults
@@ -128,6 +130,28 @@ async def test_it_can_be_left_at_the_instant_of_a_poll_a_heartbeat_or_a_timeout(
     assert await stage.nothing_is_left()
 
 
+@pytest.mark.parametrize("poll_under_way", [False, True])
+@pytest.mark.parametrize("leave", [leave_by_aclose, leave_by_block, leave_by_exception, leave_by_closing_the_client])
+async def test_who_leaves_in_order_finds_nothing_left_at_once(
+    stage: Stage, leave: Leave, *, poll_under_way: bool
+) -> None:
+    """`aclose` and the end of a block return when the last task has ended, not some turns of the loop before."""
+    wait = stage.close.wait_until_done(stage.run_job(duration=1000, counting=0, curve="silent"))
+    if poll_under_way:
+        stage.sim.fail_next(faults.hang(), skip=2)
+    await leave(stage, wait)
+    assert [task for task in asyncio.all_tasks() if task.get_name().startswith("closebulk_async")] == []
+
+
+async def test_a_progress_that_was_not_read_is_gone_after_leaving(stage: Stage) -> None:
+    """An iteration over a wait that was closed just ends."""
+    wait = stage.close.wait_until_done(stage.run_job(duration=100, counting=0, n_objects=100))
+    await anext(wait)
+    await stage.clock.advance(5)
+    await wait.aclose()
+    assert await follow(wait, stage.clock) == []
+
+
 async def test_a_wait_in_a_cycle_is_left_when_it_is_collected(stage: Stage) -> None:
     """Until then it polls: nobody can know earlier."""
     wait = stage.close.wait_until_done(stage.run_job(duration=1000, counting=0, curve="silent"))
@@ -141,6 +165,7 @@ async def test_a_wait_in_a_cycle_is_left_when_it_is_collected(stage: Stage) -> N
 
 async def test_the_collector_may_run_in_another_thread(stage: Stage) -> None:
     """The last reference that a worker thread drops ends the polls as well, in the loop's own thread."""
+    asyncio.get_running_loop().set_debug(True)  # refuses what comes from a wrong thread
     wait = stage.close.wait_until_done(stage.run_job(duration=1000, counting=0, curve="silent"), heartbeat=10)
     await anext(wait)
     box = [wait]
@@ -234,6 +259,21 @@ async def test_short_steps_notice_a_stall(stage: Stage) -> None:
     assert raised.value.progress is not None
     assert raised.value.progress.polls == len(stage.polls())
     assert raised.value.progress.elapsed.total_seconds() == 60
+
+
+async def test_short_steps_do_not_prolong_the_timeout(stage: Stage) -> None:
+    """It is measured from the first step."""
+    wait = stage.close.wait_until_done(stage.run_job(duration=1000), timeout=20)
+    with pytest.raises(WaitTimeout) as raised:
+        while stage.now < 100:
+            task = asyncio.create_task(wait.result())
+            await stage.clock.advance(7)
+            if task.done():
+                await task
+            else:
+                await cancel(task)
+    assert raised.value.progress is not None
+    assert raised.value.progress.elapsed == timedelta(seconds=20)
 
 
 async def test_short_steps_notice_a_lost_watch(stage: Stage) -> None:

@@ -248,12 +248,16 @@ async def test_a_wait_that_begins_in_the_silence_waits_for_its_end(stage: Stage)
 
 
 async def test_a_429_without_a_hint_is_a_silence_too(stage: Stage) -> None:
-    """It lasts as long as the next interval, for all."""
-    refs = [stage.run_job(duration=3), stage.run_job(duration=3)]
+    """It lasts as long as the next interval, also for who comes later."""
+    first, second = stage.run_job(duration=3), stage.run_job(duration=3)
     stage.sim.fail_next(faults.too_many_requests())
     async with stage.client(EVERY_TEN) as close:
-        await asyncio.gather(*(close.wait_until_done(ref) for ref in refs))
-    assert [at for at in stage.polls() if 0 < at < 10] == []
+        waits = [asyncio.create_task(close.wait_until_done(first).result())]
+        await stage.clock.advance(5)
+        waits.append(asyncio.create_task(close.wait_until_done(second).result()))
+        await asyncio.gather(*waits)
+    assert stage.polls(first)[0] == 0
+    assert 10 <= stage.polls(second)[0] <= 11
 
 
 async def test_a_poll_in_the_queue_keeps_the_silence(stage: Stage) -> None:
@@ -300,6 +304,15 @@ async def test_silence_grows_the_interval_and_movement_shrinks_it(stage: Stage, 
     begin = next(index for index, at in enumerate(stage.polls()) if at >= 200)
     assert gaps[begin : begin + 3] == pytest.approx([1, 1.5, 2.25])
     assert max(gaps) <= 30
+
+
+async def test_a_job_that_has_counted_all_is_looked_at_soon(stage: Stage, close_client: CloseBulk) -> None:
+    """What comes next is its end, so that the intervals begin anew, and no prediction of zero seconds is believed."""
+    ref = stage.run_job(duration=1000, counting=0, n_objects=10_000, curve="finalising")  # all of them after 900 s
+    await close_client.wait_until_done(ref)
+    gaps = [after - before for before, after in pairwise(stage.polls())]
+    begin = next(index for index, at in enumerate(stage.polls()) if at >= 900)
+    assert gaps[begin : begin + 4] == pytest.approx([1, 1.5, 2.25, 3.375])
 
 
 async def test_the_end_of_a_steady_job_is_known_in_time(stage: Stage, close_client: CloseBulk) -> None:
