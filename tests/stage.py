@@ -12,6 +12,7 @@ from closebulk_async import BulkEmail, CloseBulk, JobRef, PollPolicy
 from closebulk_async.models import Kind
 from closebulk_async.simulator import Plan, Simulator
 from closebulk_async.testing import FakeClock
+from closebulk_async.testing.fake_clock import START
 
 if TYPE_CHECKING:
     from closebulk_async import Progress, Wait
@@ -74,9 +75,8 @@ class Stage:
     def polls(self, ref: JobRef[BulkEmail] | None = None) -> list[float]:
         """The instants at which the server was asked for an action (that of `ref`), in seconds."""
         wanted = "" if ref is None else ref.id
-        start = self.clock.now().timestamp() - self.now
         return [
-            round(request.at.timestamp() - start, 6)
+            (request.at - START).total_seconds()
             for request in self.sim.requests
             if request.method == "GET" and wanted in request.path
         ]
