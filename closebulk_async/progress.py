@@ -191,7 +191,7 @@ def observe(previous: Meter[A] | None, action: A, *, at: float, now: datetime) -
         counted_at=at if counted else previous.counted_at,
         recent_rate=recent_rate,
         moved_at=at if moved else previous.moved_at,
-        paused_since=_paused_since(previous.paused_since, action, now),
+        paused_since=_paused_since(None if counted else previous.paused_since, action, now),  # it ran in between
     )
 
 

@@ -270,8 +270,14 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
         self._set_alarm("last look", self._watcher.policy.last_look, self._on_last_look)
 
     def _on_last_look(self) -> None:
-        passed = timedelta(seconds=cast("float", self._options.timeout))
-        self._end(error=self._wait_error(WaitTimeout, f"still running after {passed}; the job goes on"))
+        watch, passed = cast("Watch", self._watch), timedelta(seconds=cast("float", self._options.timeout))
+        if watch.meter is not None:
+            self._end(error=self._wait_error(WaitTimeout, f"still running after {passed}; the job goes on"))
+            return
+        # Nobody knows whether it runs: say so, and why.
+        error = self._wait_error(WaitTimeout, f"its status could not be read within {passed}: {watch.last_error}")
+        error.__cause__ = watch.last_error
+        self._end(error=error)
 
     def _on_heartbeat(self) -> None:
         self._is_beat_due = cast("Watch", self._watch).meter is not None
@@ -373,7 +379,7 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
             n_objects=meter.total,
             fraction=meter.fraction,
             rate=meter.rate,
-            eta=None if meter.eta is None else timedelta(seconds=meter.eta),
+            eta=None if meter.eta is None else timedelta(seconds=max(0.0, meter.eta - (now - meter.at))),
             elapsed=timedelta(seconds=now - self._started_at),
             polls=self._count_polls(),
             next_poll_in=None if watch.next_poll_at is None else timedelta(seconds=max(0.0, watch.next_poll_at - now)),

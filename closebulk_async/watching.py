@@ -210,6 +210,9 @@ class Watch:
             self.fail(error)
             return
         now = watcher.clock.monotonic()
+        # Before the first good poll there is no progress that could show it.
+        is_unseen = self.meter is None and self._silent_since is None
+        logger.log(logging.WARNING if is_unseen else logging.INFO, "poll of %s failed: %s", self.ref, error)
         if self._silent_since is None:
             self._silent_since = now
         if self._lost_alarm is None:
@@ -219,7 +222,6 @@ class Watch:
         delay = min(next(self._intervals), watcher.policy.lost_after / 2)
         if isinstance(error, RateLimitedError):
             watcher.hold(delay if error.retry_after is None else error.retry_after.total_seconds())
-        logger.info("poll of %s failed: %s", self.ref, error)
         self._schedule(delay)
         self._publish()
 

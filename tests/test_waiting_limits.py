@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from closebulk_async import (
     BulkEmail,
     InvalidRequestError,
     PollPolicy,
+    ServerError,
     WaitTimeout,
 )
 from closebulk_async.simulator import faults
@@ -43,6 +45,27 @@ async def test_a_timeout_reads_once_more_and_says_that_the_job_runs(stage: Stage
         await wait
     assert await stage.nothing_is_left()
     assert (await stage.close.get(ref)).is_done
+
+
+async def test_a_timeout_without_any_good_poll_does_not_say_that_the_job_runs(stage: Stage) -> None:
+    """Then nobody knows: the message names the last failure, which is also the cause."""
+    ref = stage.run_job(duration=100)
+    stage.sim.fail_next(faults.server_error(502), times=None)
+    with pytest.raises(WaitTimeout, match=r"could not be read within 0:00:03.*502") as raised:
+        await stage.close.wait_until_done(ref, timeout=3)
+    assert isinstance(raised.value.__cause__, ServerError)
+    assert raised.value.action is None
+    assert raised.value.progress is None
+
+
+async def test_the_eta_of_a_heartbeat_counts_down(stage: Stage) -> None:
+    """It says what is left now, not what was left at the latest poll."""
+    async with stage.client(PollPolicy(floor=10, ceiling=10)) as close:
+        ref = stage.run_job(duration=100, counting=0, n_objects=100)
+        steps = [step async for step in close.wait_until_done(ref, heartbeat=4)]
+    beats = [(before, after) for before, after in pairwise(steps) if before.eta and after.eta and not after.changed]
+    assert len(beats) > 10
+    assert {before.eta - after.eta for before, after in beats if before.eta and after.eta} == {timedelta(seconds=4)}
 
 
 async def test_a_job_that_ended_before_the_timeout_is_done(stage: Stage) -> None:

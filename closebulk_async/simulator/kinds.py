@@ -84,6 +84,7 @@ EDIT = Kind(
                 "set_lead_status",
                 *(f"{verb}_{edited}custom_field" for edited in _EDITED_OBJECTS for verb in ("set", "clear")),
             ),
+            default="set_lead_status",  # for rows that were put there: responses never show null here
         ),
         Field("lead_status_id"),
         Field("custom_field_name"),
@@ -130,6 +131,7 @@ SEQUENCE_SUBSCRIPTION = Kind(
             "action_type",
             required=True,
             choices=("subscribe", "resume", "resume_finished", "pause", "reassign"),
+            default="subscribe",  # as for the type of an edit
         ),
         Field("calls_assigned_to", types=(list,), items=str),
         Field("contact_preference", choices=("lead", "contact")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import jsonschema
 import pytest
@@ -121,6 +121,15 @@ async def test_samples_come_back_equal(api: Api, sim: Simulator, kind: str, samp
     read = await api.read(str(sample["id"]), kind)
     assert list(read.items()) == list(sample.items())
     assert (await api.get(f"/bulk_action/{kind}/")).json() == {"data": [sample], "has_more": False}
+
+
+@pytest.mark.parametrize("kind", ["email", "delete", "edit", "sequence_subscription"])
+async def test_a_job_put_there_without_fields_fits_the_schema(
+    api: Api, sim: Simulator, kind: Literal["email", "delete", "edit", "sequence_subscription"]
+) -> None:
+    """What was never POSTed has all that a response must have."""
+    job = sim.add_job(kind)
+    check(await api.read(job.id, kind), action_schema(kind))
 
 
 async def test_only_some_fields_are_echoed(api: Api) -> None:

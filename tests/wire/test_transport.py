@@ -266,6 +266,19 @@ async def test_closing_ends_a_wait_for_the_rate_limit(sim: Simulator) -> None:
     assert len(sim.requests) == len(ALL)
 
 
+async def test_the_system_clock_bounds_an_exchange_too() -> None:
+    """On the loop's own time the bound is aiohttp's; here it is a hundredth of a second, and nothing comes at all."""
+    async with Simulator() as sim:
+        sim.fail_next(faults.hang(), times=None)
+        timeouts, retry = Timeouts(total=0.01), RetryPolicy(attempts=1)
+        async with CloseBulk(sim.api_key, base_url=sim.base_url, timeouts=timeouts, retry=retry) as close:
+            with pytest.raises(TransportError, match=r"no answer within 0\.01 s"):
+                await close.emails.list()
+            # 0 is a bound as well, and no longer than that of the body: whether it had left is the machine's affair.
+            with pytest.raises((AmbiguousStartError, TransportError), match="no answer within 0 s"):
+                await close.deletes.create(s_query={"type": "id", "value": "lead_1"}, timeout=0)
+
+
 async def test_closing_ends_a_read_that_is_under_way() -> None:
     """Its connection is closed under it: the error says why, and nothing is asked again."""
     clock = FakeClock(auto=False)
