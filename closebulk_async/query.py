@@ -13,6 +13,8 @@ from typing import Any
 
 import attrs
 
+from closebulk_async.errors import shorten
+
 Node = Mapping[str, Any]
 
 
@@ -40,7 +42,7 @@ def find_danger(s_query: object, query: str | None) -> str | None:
     if s_query is None and query is None:
         return "there is no query, and the service takes that as all leads"
     if s_query is not None and reach(s_query).all:
-        return f"s_query matches every lead: {_first_words(s_query)}"
+        return f"s_query matches every lead: {shorten(repr(s_query), limit=120)}"
     if query is not None and is_empty_search(query):
         return f"the search text {query!r} matches every lead"
     return None
@@ -203,8 +205,3 @@ _JUDGES: Mapping[Any, Callable[[Node], Reach]] = MappingProxyType(
         "has_related": _judge_has_related,
     }
 )
-
-
-def _first_words(node: object, *, length: int = 120) -> str:
-    text = repr(dict(node) if isinstance(node, Mapping) else node)
-    return text if len(text) <= length else text[: length - 1] + "…"
