@@ -35,9 +35,20 @@ def _check_secret(instance: object, attribute: attrs.Attribute[str], value: str)
         raise InvalidRequestError(message)
 
 
+SHORTEST_SECRET = 8
+"""Real keys are longer. A made-up one, such as `test`, stands in ordinary words, which would be hidden with it."""
+
+
 def _spellings(*secrets: str) -> tuple[str, ...]:
-    """How a page may show them: as they are, percent-encoded in an address, or with slashes that JSON may escape."""
-    forms = [(text, quote(text), quote(text, safe=""), text.replace("/", "\\/")) for text in map(str, secrets)]
+    """How a page may show them: as they are, percent-encoded in an address, or with slashes that JSON may escape.
+
+    None for secrets that are too short to be any.
+    """
+    forms = [
+        (text, quote(text), quote(text, safe=""), text.replace("/", "\\/"))
+        for text in map(str, secrets)  # what is no text is refused by the validator, which comes later
+        if len(text) >= SHORTEST_SECRET
+    ]
     return tuple(dict.fromkeys(itertools.chain.from_iterable(forms)))
 
 

@@ -35,6 +35,9 @@ class Outcome(Generic[A_co]):
 
 async def wait_all(engine: Engine, actions: Iterable[ActionLike[Any]], options: WaitKeywords) -> list[Outcome[Any]]:
     """Wait for all; outcomes come in the order of `actions`, a failure of one being its `error`."""
+    if isinstance(actions, str):
+        message = f"actions must be several and is the one text {actions!r}: write [{actions!r}]"
+        raise InvalidRequestError(message)
     refs = [to_ref(action) for action in actions]
     waits = [wait_for(engine, ref, options) for ref in refs]
     async with asyncio.TaskGroup() as group:

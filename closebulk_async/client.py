@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
 
 from closebulk_async.auth import ApiKey, Auth
 from closebulk_async.batches import Outcome, run_many, wait_all
 from closebulk_async.clock import Clock, SystemClock
-from closebulk_async.connection import (
-    Connection,
-    check_base_url,
-    check_session,
-    check_tz_offset,
-    check_user_agent,
-)
 from closebulk_async.endpoints import (
     DEFAULTABLE,
     ActionLike,
@@ -29,6 +22,13 @@ from closebulk_async.errors import AuthenticationError, InvalidRequestError
 from closebulk_async.kinds import BulkDeletes, BulkEdits, BulkEmails, BulkSequenceSubscriptions
 from closebulk_async.models import BulkAction, JobRef, Status
 from closebulk_async.policy import PollPolicy, RetryPolicy, Timeouts
+from closebulk_async.settings import (
+    Settings,
+    check_base_url,
+    check_session,
+    check_tz_offset,
+    check_user_agent,
+)
 from closebulk_async.starting import Starter
 from closebulk_async.transport import Transport
 from closebulk_async.watching import Watcher
@@ -45,6 +45,21 @@ if TYPE_CHECKING:
 A = TypeVar("A", bound=BulkAction)
 
 BASE_URL = "https://api.close.com/api/v1"
+
+
+class ClientKeywords(TypedDict, total=False):
+    """The keywords of `CloseBulk`."""
+
+    auth: Auth | None
+    base_url: str
+    session: aiohttp.ClientSession | None
+    timeouts: Timeouts
+    retry: RetryPolicy
+    poll: PollPolicy
+    tz_offset: float | None
+    clock: Clock | None
+    defaults: Mapping[str, Any] | None
+    user_agent: str | None
 
 
 class CloseBulk:
@@ -78,7 +93,7 @@ class CloseBulk:
     ) -> None:
         """Check what was given; nothing is opened and nothing sent."""
         clock = clock or SystemClock()
-        connection = Connection(
+        settings = Settings(
             base_url=check_base_url(base_url),
             auth=_choose_auth(api_key, auth),
             timeouts=timeouts,
@@ -87,24 +102,26 @@ class CloseBulk:
             tz_offset=check_tz_offset(tz_offset),
             user_agent=check_user_agent(user_agent),
         )
-        transport = Transport(connection, session=check_session(session))
+        transport = Transport(settings, session=check_session(session))
         self._engine = Engine(
             transport=transport,
             starter=Starter(transport),
             watcher=Watcher(transport, clock=clock, policy=poll),
             defaults=_check_defaults(defaults or {}),
         )
-        self._base_url = connection.base_url
+        self._base_url = settings.base_url
         self.emails = BulkEmails(self._engine)
         self.deletes = BulkDeletes(self._engine)
         self.edits = BulkEdits(self._engine)
         self.sequence_subscriptions = BulkSequenceSubscriptions(self._engine)
 
     @classmethod
-    def from_env(cls, api_key: str | None = None, **keywords: Any) -> Self:
+    def from_env(cls, api_key: str | None = None, **keywords: Unpack[ClientKeywords]) -> Self:
         """As the constructor, with `CLOSE_BASE_URL` for a `base_url` that is not given."""
         base_url = os.environ.get("CLOSE_BASE_URL")
-        return cls(api_key, **({"base_url": base_url} if base_url else {}) | keywords)
+        if base_url:
+            keywords.setdefault("base_url", base_url)
+        return cls(api_key, **keywords)
 
     def __repr__(self) -> str:
         return f"CloseBulk(base_url={self._base_url!r})"
@@ -210,7 +227,13 @@ def _choose_auth(api_key: str | None, auth: Auth | None) -> Auth:
     if not key:
         message = "no API key: pass api_key=..., or set CLOSE_API_KEY"
         raise AuthenticationError(status=None, request=message)
-    return ApiKey(key)
+    try:
+        return ApiKey(key)
+    except InvalidRequestError as exc:
+        if api_key is not None:
+            raise
+        message = f"what CLOSE_API_KEY holds is no key: {exc}"
+        raise InvalidRequestError(message) from None
 
 
 def _check_defaults(defaults: Mapping[str, Any]) -> Mapping[str, Any]:

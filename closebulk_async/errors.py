@@ -93,7 +93,8 @@ class APIError(CloseBulkError):
     """The server answered with an error status; unknown codes are this class itself.
 
     `errors` are its general messages, `field_errors` maps dotted paths (`contacts.0.emails.0.email`) to theirs, `body`
-    is the parsed JSON, or the text where it was none.
+    is the parsed JSON, or the text where it was none. `retry_after` is the wait that the server asks for, None where it
+    asks for none.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class APIError(CloseBulkError):
         errors: Sequence[str] = (),
         field_errors: Mapping[str, str] | None = None,
         body: object = None,
+        retry_after: timedelta | None = None,
     ) -> None:
         """Build the message from what the server said."""
         self.status = status
@@ -111,6 +113,7 @@ class APIError(CloseBulkError):
         self.errors = tuple(errors)
         self.field_errors = dict(field_errors or {})
         self.body = body
+        self.retry_after = retry_after
         said = [*self.errors, *(f"{path}: {text}" for path, text in self.field_errors.items())]
         head = f"{request} was answered with {_status_text(status)}" if status is not None else request
         super().__init__(f"{head}: {shorten('; '.join(said))}" if said else head)
@@ -144,24 +147,7 @@ class NotFoundError(APIError):
 
 
 class RateLimitedError(APIError):
-    """429, and the wait that it asks for is longer than the policy allows.
-
-    `retry_after` is that wait, None when the server named none.
-    """
-
-    def __init__(
-        self,
-        *,
-        status: int | None,
-        request: str,
-        errors: Sequence[str] = (),
-        field_errors: Mapping[str, str] | None = None,
-        body: object = None,
-        retry_after: timedelta | None = None,
-    ) -> None:
-        """Keep the server's hint beside what every APIError has."""
-        super().__init__(status=status, request=request, errors=errors, field_errors=field_errors, body=body)
-        self.retry_after = retry_after
+    """429, and the wait that it asks for is longer than the policy allows."""
 
 
 class ServerError(APIError):

@@ -28,7 +28,7 @@ def to_seconds(duration: Duration, *, name: str = "duration") -> float:
     """A duration as seconds. Raises InvalidRequestError where it is negative or not finite."""
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
     if not _is_number(seconds) or seconds < 0:
-        message = f"{name} must be a timedelta or a number of seconds, finite and not negative, and is {duration!r}"
+        message = f"{name} must be seconds, a finite number that is not negative or a timedelta, and is {duration!r}"
         raise InvalidRequestError(message)
     return float(seconds)
 
@@ -99,9 +99,10 @@ class Timeouts:
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """How one request is repeated. Which requests may be repeated at all is no policy: see `Request.safe_to_repeat`."""
+    """How one request is repeated. Which may be repeated at all is no policy: see `Request.is_safe_to_repeat`."""
 
-    # Four repeats over about 7 seconds on average ride out a restarting server; an outage is for the caller to judge.
+    # Four repeats over 4 seconds on average (7.5 at the most) ride out a restarting server; an outage is for the
+    # caller to judge.
     attempts: int = _number_field(5, least=1, whole=True)
     first: float = attrs.field(default=0.5, converter=_unwrap, validator=_check_duration)
     factor: float = _number_field(2.0, least=1)

@@ -23,6 +23,10 @@ A = TypeVar("A", bound=BulkAction)
 A_co = TypeVar("A_co", bound=BulkAction, covariant=True)
 
 
+LONGEST_ETA = 100 * 365 * 86_400.0
+"""Seconds of a century: what would take longer was not measured but divided by almost nothing."""
+
+
 @attrs.frozen(kw_only=True)
 class Progress(Generic[A_co]):
     """One step of a wait.
@@ -155,7 +159,7 @@ class Meter(Generic[A_co]):
         if self.action.phase is not Phase.RUNNING or self.total is None or not self.rate:
             return None
         left = max(0, self.total - self.processed) / self.rate
-        return max(0.0, left - (self.at - self.counted_at))
+        return max(0.0, left - (self.at - self.counted_at)) if left < LONGEST_ETA else None
 
 
 def observe(previous: Meter[A] | None, action: A, *, at: float, now: datetime) -> Meter[A]:
@@ -172,7 +176,7 @@ def observe(previous: Meter[A] | None, action: A, *, at: float, now: datetime) -
             counted_at=at,
             recent_rate=None,
             moved_at=at,
-            paused_since=_paused_since(None, action, now),
+            paused_since=_paused_since(None, action, now, earliest=None),
         )
     processed = max(processed, previous.processed)
     total = previous.total if total is None else total
@@ -191,7 +195,9 @@ def observe(previous: Meter[A] | None, action: A, *, at: float, now: datetime) -
         counted_at=at if counted else previous.counted_at,
         recent_rate=recent_rate,
         moved_at=at if moved else previous.moved_at,
-        paused_since=_paused_since(None if counted else previous.paused_since, action, now),  # it ran in between
+        paused_since=_paused_since(
+            previous.paused_since, action, now, earliest=now - timedelta(seconds=at - previous.at)
+        ),
     )
 
 
@@ -203,11 +209,18 @@ def count_objects(action: BulkAction) -> tuple[int, int | None]:
     return processed, getattr(action, "n_objects", None)
 
 
-def _paused_since(before: datetime | None, action: BulkAction, now: datetime) -> datetime | None:
-    """When the pause began, at the latest: the service says only when it last touched the action."""
+def _paused_since(
+    before: datetime | None, action: BulkAction, now: datetime, *, earliest: datetime | None
+) -> datetime | None:
+    """When the pause began: the service says only when it last touched the action.
+
+    Not before `earliest`, the poll that showed it running; None where no poll did.
+    """
     if not action.is_paused:
         return None
     if before is not None:
         return before
     touched: datetime | None = getattr(action, "date_updated", None)
-    return now if touched is None else min(touched, now)
+    if touched is None:
+        return now
+    return min(touched if earliest is None else max(touched, earliest), now)

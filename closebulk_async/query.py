@@ -49,9 +49,14 @@ def find_danger(s_query: object, query: str | None) -> str | None:
 
 
 def is_empty_search(text: str) -> bool:
-    """Whether a search text asks for nothing: no letter and no digit (`""`, `*`, `*:*`), or only a sort order."""
-    words = [word for word in text.split() if not word.lower().startswith("sort:")]
-    return not any(character.isalnum() for word in words for character in word)
+    """Whether a search text asks for nothing: no letter or digit (`""`, `*`, `*:*`), or only operators and a sort."""
+    words = [word for word in text.lower().split() if not word.startswith("sort:")]
+    said = [word for word in words if any(character.isalnum() for character in word)]
+    return all(word.strip("()\"'") in _OPERATORS for word in said)
+
+
+_OPERATORS = frozenset({"and", "or", "not"})
+"""Words of the search language that say nothing by themselves."""
 
 
 def reach(node: object) -> Reach:
@@ -85,15 +90,27 @@ def _children(node: Node) -> Sequence[Any]:
     return queries if isinstance(queries, list | tuple) else ()
 
 
+def _flatten(node: Node) -> Sequence[Any]:
+    """The children of an `and` or an `or`, those of nested ones of the same type and of single ones among them."""
+    flat: list[Any] = []
+    for child in _children(node):
+        is_list = isinstance(child, Mapping) and child.get("type") in ("and", "or") and not child.get("negate")
+        if is_list and (child["type"] == node.get("type") or len(_children(child)) == 1):
+            flat.extend(_flatten({**child, "type": node.get("type")}) or [child])
+        else:
+            flat.append(child)
+    return flat
+
+
 def _judge_and(node: Node) -> Reach:
-    children = _children(node)
+    children = _flatten(node)
     found = [reach(child) for child in children]
     none = any(each.none for each in found) or _holds_opposites(children)
     return Reach(all=all(each.all for each in found), none=none or not found)
 
 
 def _judge_or(node: Node) -> Reach:
-    children = _children(node)
+    children = _flatten(node)
     found = [reach(child) for child in children]
     all_ = any(each.all for each in found) or _holds_opposites(children)
     return Reach(all=all_ or not found, none=all(each.none for each in found))
@@ -133,7 +150,7 @@ def _judge_unknown(node: Node) -> Reach:
     wrapped = [*_children(node), *([node["query"]] if "query" in node else [])]
     if any(each.all or each.none for each in map(reach, wrapped)):
         return EITHER
-    return _needs(any(value not in _EMPTY for key, value in node.items() if key not in {"type", "negate"}))
+    return _needs(any(_says_something(value) for key, value in node.items() if key not in {"type", "negate"}))
 
 
 def _judge_object_type(node: Node) -> Reach:
@@ -166,7 +183,16 @@ def _judge_field_condition(node: Node) -> Reach:
     needed = _NEEDED_BY_CONDITION.get(kind)
     if needed is None:
         return _needs(bool(kind))
-    return _needs(any(condition.get(key) not in _EMPTY for key in needed))
+    return _needs(any(_says_something(condition.get(key)) for key in needed))
+
+
+def _says_something(value: object) -> bool:
+    """Whether a value is, or holds, anything: `[""]` and `{"type": "fixed_utc", "value": None}` do not."""
+    if isinstance(value, list | tuple):
+        return any(map(_says_something, value))
+    if isinstance(value, Mapping):
+        return any(_says_something(item) for key, item in value.items() if key not in {"type", "which"})
+    return value is not None and value != ""
 
 
 def _judge_has_related(node: Node) -> Reach:
@@ -178,8 +204,6 @@ def _judge_has_related(node: Node) -> Reach:
 def _needs(constrained: bool) -> Reach:  # noqa: FBT001 - the one operand
     return SELECTIVE if constrained else EITHER
 
-
-_EMPTY: tuple[object, ...] = (None, "", [], (), {})
 
 _NEEDED_BY_CONDITION: Mapping[Any, tuple[str, ...]] = MappingProxyType(
     {

@@ -19,6 +19,9 @@ RESET_HEADERS = ("ratelimit-reset", "x-rate-limit-reset", "x-ratelimit-reset")
 EPOCH = 1_000_000_000.0
 """A reset above this is an instant (seconds since 1970), below it a duration: no window lasts thirty years."""
 
+LONGEST = 7 * 86_400.0
+"""A hint above a week is a mistake, such as an instant in milliseconds, and no hint."""
+
 _PAIR = re.compile(r"\s*([A-Za-z][\w-]*)\s*=\s*\"?([0-9]{1,15}(?:\.[0-9]*)?|\.[0-9]+)\"?\s*", re.ASCII)
 
 
@@ -44,13 +47,19 @@ def parse_rate_limit(value: str) -> RateLimit:
     return RateLimit(limit=pairs.get("limit"), remaining=pairs.get("remaining"), reset=pairs.get("reset"))
 
 
-def retry_after(headers: Mapping[str, str], *, body: object = None, now: datetime) -> float | None:
+def retry_after(
+    headers: Mapping[str, str], *, body: object = None, now: datetime, is_throttled: bool = True
+) -> float | None:
     """Seconds to wait that an answer asks for, None where it asks for nothing.
+
+    Only a 429 (`is_throttled`) speaks of limits; of any other answer `Retry-After` alone is a wish to wait.
 
     `headers` are case-insensitive, `body` is parsed JSON. The first of these that is there counts: `RateLimit`,
     `Retry-After`, the older headers, `rate_reset` in the body. But a 429 while requests remain means that another,
     stricter limit was hit, of which the header knows nothing: then the longest of the hints counts.
     """
+    if not is_throttled:
+        return _retry_after_header(headers, now=now)
     window = parse_rate_limit(headers.get("ratelimit", ""))
     hints = [
         _seconds(window.reset, now=now),
@@ -71,7 +80,11 @@ def _seconds(text: object, *, now: datetime) -> float | None:
         return None
     if not math.isfinite(number) or number < 0:
         return None
-    return max(0.0, number - now.timestamp()) if number > EPOCH else number
+    return _plausible(number - now.timestamp() if number > EPOCH else number)
+
+
+def _plausible(seconds: float) -> float | None:
+    return max(0.0, seconds) if seconds <= LONGEST else None
 
 
 def _retry_after_header(headers: Mapping[str, str], *, now: datetime) -> float | None:
@@ -82,7 +95,7 @@ def _retry_after_header(headers: Mapping[str, str], *, now: datetime) -> float |
     try:
         moment = parsedate_to_datetime(text)
         # Against the server's own clock where it shows one: the client's may be off by more than the wait.
-        return max(0.0, (moment - (_date_header(headers) or now)).total_seconds())
+        return _plausible((moment - (_date_header(headers) or now)).total_seconds())
     except (TypeError, ValueError):  # no date either, or one without a zone against one with
         return None
 

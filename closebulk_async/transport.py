@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from aiohttp.abc import AbstractStreamWriter
 
-    from closebulk_async.connection import Connection
+    from closebulk_async.settings import Settings
 
 logger = logging.getLogger("closebulk_async")
 
@@ -96,23 +96,23 @@ class Transport:
     server's side, and then nobody knows whether what was sent was read. On a caller's session that is not to be had.
     """
 
-    def __init__(self, connection: Connection, *, session: aiohttp.ClientSession | None = None) -> None:
+    def __init__(self, settings: Settings, *, session: aiohttp.ClientSession | None = None) -> None:
         """Open nothing yet."""
-        self._connection = connection
+        self._settings = settings
         self._callers_session = session
         self._own_sessions: dict[bool, aiohttp.ClientSession] = {}
-        self._headers = connection.headers()
+        self._headers = settings.headers()
         # aiohttp bounds an exchange by the loop's time, for less than any other bound would cost; a clock that is not
         # the loop's has to do it itself.
-        self._is_loops_time = isinstance(connection.clock, SystemClock)
-        self._timeout = self._bound(connection.timeouts.total)
+        self._is_loops_time = isinstance(settings.clock, SystemClock)
+        self._timeout = self._bound(settings.timeouts.total)
         self._is_open = self._is_closed = False
         self._naps: set[asyncio.Future[None]] = set()
 
     @property
     def retry(self) -> RetryPolicy:
         """The policy of all requests that are given none of their own."""
-        return self._connection.retry
+        return self._settings.retry
 
     def open(self) -> None:
         """Allow requests. Raises ClientClosedError where they were allowed once and are over."""
@@ -137,7 +137,7 @@ class Transport:
 
     async def sleep(self, seconds: float) -> None:
         """Wait before a repeat. Ends early when the client is closed: the repeat then raises."""
-        nap = asyncio.ensure_future(self._connection.clock.sleep(seconds))
+        nap = asyncio.ensure_future(self._settings.clock.sleep(seconds))
         self._naps.add(nap)
         try:
             await asyncio.wait({nap})
@@ -205,12 +205,12 @@ class Transport:
         raise outcome
 
     async def _exchange(self, request: Request, *, timeout: float | None, delivery: Delivery) -> Response:
-        seconds = self._connection.timeouts.total if timeout is None else timeout
+        seconds = self._settings.timeouts.total if timeout is None else timeout
         bound = self._timeout if timeout is None else self._bound(timeout)
         try:
             if self._is_loops_time:
                 return await self._fetch(request, delivery, bound)
-            async with self._connection.clock.timeout(seconds):
+            async with self._settings.clock.timeout(seconds):
                 return await self._fetch(request, delivery, bound)
         except (aiohttp.ClientError, OSError) as exc:
             failure, cause = self._explain(exc, request, delivery, seconds=seconds), self._without_secrets(exc)
@@ -219,11 +219,11 @@ class Transport:
 
     def _bound(self, seconds: float) -> aiohttp.ClientTimeout:
         total = max(seconds, 0.001) if self._is_loops_time else None  # by 0 aiohttp means no bound at all
-        return aiohttp.ClientTimeout(total=total, sock_connect=self._connection.timeouts.connect)
+        return aiohttp.ClientTimeout(total=total, sock_connect=self._settings.timeouts.connect)
 
     async def _fetch(self, request: Request, delivery: Delivery, bound: aiohttp.ClientTimeout) -> Response:
         """Send it once, and follow redirects where that is harmless."""
-        url = _make_url(self._connection.base_url, request.path, request.query)
+        url = _make_url(self._settings.base_url, request.path, request.query)
         hops_left = MAX_REDIRECTS if request.is_safe_to_repeat else 0
         while True:
             async with self._session(reuse=request.is_safe_to_repeat).request(
@@ -241,7 +241,7 @@ class Transport:
                         status=answer.status,
                         headers=answer.headers,
                         body=self._redact(await _read(answer, request)),
-                        now=self._connection.clock.now(),
+                        now=self._settings.clock.now(),
                     )
                 url, hops_left = target, hops_left - 1
 
@@ -257,14 +257,14 @@ class Transport:
             message = f"no whole answer: {type(exc).__name__}: {exc}"
         # Not by the kind of error where there is a body: aiohttp may have connected again after the body had left.
         sent = not never_connected if request.body is None else delivery.may_have_left
-        return TransportError(self._connection.auth.redact(message), request=str(request), sent=sent)
+        return TransportError(self._settings.auth.redact(message), request=str(request), sent=sent)
 
     def _without_secrets(self, exc: aiohttp.ClientError | OSError) -> BaseException:
         """`exc`, or its text where it would show the key.
 
         A ClientResponseError holds the headers of the request; a parser's error quotes what the server sent.
         """
-        redact, text = self._connection.auth.redact, f"{exc} {exc!r} {exc.__cause__!r} {exc.__context__!r}"
+        redact, text = self._settings.auth.redact, f"{exc} {exc!r} {exc.__cause__!r} {exc.__context__!r}"
         if isinstance(exc, aiohttp.ClientResponseError) or redact(text) != text:
             return aiohttp.ClientError(redact(str(exc)))
         return exc
@@ -290,7 +290,7 @@ class Transport:
     def _redact(self, body: bytes) -> bytes:
         """Error pages of proxies show requests with their headers, and errors and logs show what bodies hold."""
         text = body.decode(errors="replace")
-        shown = self._connection.auth.redact(text)
+        shown = self._settings.auth.redact(text)
         return body if shown == text else shown.encode()
 
 
@@ -363,8 +363,9 @@ def _delay_before_repeat(request: Request, outcome: Response | TransportError, p
     if isinstance(outcome, TransportError):
         return patience.delay(asked=None) if request.is_safe_to_repeat or not outcome.sent else None
     if outcome.status == HTTPStatus.TOO_MANY_REQUESTS:
-        # It was not processed, whatever it was. Not counted as a failed attempt: the server works, and said when.
-        return patience.delay(asked=hint(outcome), counts=False)
+        # It was not processed, whatever it was. Where the server said when, it is not counted as a failed attempt.
+        asked = hint(outcome)
+        return patience.delay(asked=asked, counts=asked is None)
     if is_success(outcome.status) or is_rejection(outcome.status) or not request.is_safe_to_repeat:
         return None
     return patience.delay(asked=hint(outcome))

@@ -275,7 +275,9 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
             self._end(error=self._wait_error(WaitTimeout, f"still running after {passed}; the job goes on"))
             return
         # Nobody knows whether it runs: say so, and why.
-        error = self._wait_error(WaitTimeout, f"its status could not be read within {passed}: {watch.last_error}")
+        error = self._wait_error(
+            WaitTimeout, f"its status could not be read within {passed}: {watch.last_error or 'no answer yet'}"
+        )
         error.__cause__ = watch.last_error
         self._end(error=error)
 

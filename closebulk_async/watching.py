@@ -9,6 +9,7 @@ from weakref import WeakSet
 
 from closebulk_async.clock import Alarm, Alarms, Clock
 from closebulk_async.errors import (
+    APIError,
     AuthenticationError,
     ClientClosedError,
     CloseBulkError,
@@ -110,6 +111,7 @@ class Watch:
 
     def poll_now(self) -> None:
         """Begin a poll, or as soon as the server allows it; where one is under way, another one right after it."""
+        self._expect_answer()
         if self._watcher.held_for():
             if self._poll is None and self._alarm is None:
                 self._schedule(0.0)
@@ -119,6 +121,11 @@ class Watch:
             self._wants_another = True
             return
         self._poll = asyncio.get_running_loop().create_task(self._run_poll(), name=f"closebulk_async poll {self.ref}")
+
+    def _expect_answer(self) -> None:
+        """From now on silence counts, be it the server's, the queue's before a poll, or that of a rate limit."""
+        if self._silent_since is None and self._lost_alarm is None:
+            self._lost_alarm = self._watcher.alarms.set(self._watcher.policy.lost_after, self._on_lost)
 
     def end(self) -> None:
         """Stop polling. Who joins this action later gets a new watch."""
@@ -220,15 +227,18 @@ class Watch:
             self._lost_alarm = watcher.alarms.set(lost_in, self._on_lost)
         # Where polls are rare, one bad poll must not lose the watch before it is followed by another.
         delay = min(next(self._intervals), watcher.policy.lost_after / 2)
+        asked = error.retry_after.total_seconds() if isinstance(error, APIError) and error.retry_after else None
         if isinstance(error, RateLimitedError):
-            watcher.hold(delay if error.retry_after is None else error.retry_after.total_seconds())
+            watcher.hold(delay if asked is None else asked, error)
+        elif asked is not None:
+            delay = max(delay, after_hint(asked))
         self._schedule(delay)
         self._publish()
 
     def _on_lost(self) -> None:
         self._lost_alarm = None
         self.is_lost = True
-        self.fail(self.last_error or ClientClosedError("no poll succeeded"))
+        self.fail(self.last_error or CloseBulkError("no poll was answered"))
 
     def _schedule(self, delay: float) -> None:
         if self._wants_another:
@@ -244,10 +254,7 @@ class Watch:
 
     def _on_alarm(self) -> None:
         self._alarm = None
-        if self._watcher.held_for():
-            self._schedule(0.0)
-        else:
-            self.poll_now()
+        self.poll_now()
 
     def _publish(self) -> None:
         for subscriber in list(self._subscribers):
@@ -301,9 +308,11 @@ class Watcher:
         started = self._started.get(ref)
         return started is not None and self.clock.monotonic() - started <= self.policy.settle
 
-    def hold(self, seconds: float) -> None:
-        """Begin no poll for so long: the server said so to one of them, and they all share its limit."""
+    def hold(self, seconds: float, error: CloseBulkError) -> None:
+        """Begin no poll for so long: the server said so to one of them by `error`, and they all share its limit."""
         self._held_until = max(self._held_until, self.clock.monotonic() + seconds)
+        for watch in self._watches.values():
+            watch.last_error = error
 
     def held_for(self) -> float:
         """Seconds for which no poll may begin; 0.0 where they may."""

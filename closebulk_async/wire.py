@@ -20,7 +20,6 @@ from closebulk_async.errors import (
     DecodeError,
     FieldNotRequested,
     InvalidRequestError,
-    RateLimitedError,
     error_of_status,
     shorten,
 )
@@ -243,22 +242,22 @@ def check_status(request: Request, response: Response) -> None:
         return
     body = _parse_body(response.body)
     errors, field_errors = _read_errors(body)
-    cls = error_of_status(response.status)
-    if cls is RateLimitedError:
-        raise RateLimitedError(
-            status=response.status,
-            request=str(request),
-            errors=errors,
-            field_errors=field_errors,
-            body=body,
-            retry_after=None if (seconds := hint(response)) is None else timedelta(seconds=seconds),
-        )
-    raise cls(status=response.status, request=str(request), errors=errors, field_errors=field_errors, body=body)
+    seconds = hint(response)
+    raise error_of_status(response.status)(
+        status=response.status,
+        request=str(request),
+        errors=errors,
+        field_errors=field_errors,
+        body=body,
+        retry_after=None if seconds is None else timedelta(seconds=seconds),
+    )
 
 
 def hint(response: Response) -> float | None:
     """Seconds that the server asks to wait before the next request, None where it does not say."""
-    return retry_after(response.headers, body=_parse_body(response.body), now=response.now)
+    is_throttled = response.status == HTTPStatus.TOO_MANY_REQUESTS
+    body = _parse_body(response.body) if is_throttled else None
+    return retry_after(response.headers, body=body, now=response.now, is_throttled=is_throttled)
 
 
 def _text(body: bytes) -> str:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from closebulk_async import ApiKey, AuthenticationError, BearerToken, InvalidRequestError, PermissionDeniedError
+from closebulk_async import (
+    ApiKey,
+    AuthenticationError,
+    BearerToken,
+    CloseBulk,
+    InvalidRequestError,
+    PermissionDeniedError,
+)
 from closebulk_async.simulator import Simulator, faults
 from closebulk_async.testing import FakeClock
 from tests.peers import Peer, connect, start_email
@@ -116,3 +123,11 @@ async def test_a_403_in_plain_text_is_a_refusal() -> None:
             await start_email(close)
     assert (caught.value.status, caught.value.body) == (403, "Forbidden")
     assert not sim.jobs
+
+
+async def test_a_short_key_leaves_what_the_service_says_alone() -> None:
+    """`test` stands in template ids and addresses: hiding it there would hide the data."""
+    async with Simulator(api_key="test") as sim, CloseBulk("test", base_url=sim.base_url) as close:
+        job = sim.add_job("email", template_id="tmpl_test", sender="test@example.com")
+        action = await close.emails.get(job.id)
+    assert (action.template_id, action.sender) == ("tmpl_test", "test@example.com")

@@ -250,3 +250,10 @@ async def test_leaving_early_ends_the_waits_and_no_job(stage: Stage) -> None:
     assert 5 <= stage.now <= 9
     assert await stage.nothing_is_left()
     assert {request.method for request in stage.sim.requests} == {"GET", "POST"}
+
+
+async def test_one_text_is_not_several_actions(stage: Stage) -> None:
+    """A ref in the place of a list of refs is said to be one, and not taken apart into letters."""
+    ref = stage.run_job(duration=1)
+    with pytest.raises(InvalidRequestError, match=r"write \['email:"):
+        await stage.close.wait_all(str(ref))

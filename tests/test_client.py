@@ -192,6 +192,8 @@ NO_BASE_URLS: list[Any] = [
     "https://x:0",
     "https://[::1",
     "//x",
+    "https://x/api#",
+    "https://x/api?",
     "https://x y",
     "https://x/\n",
     "https://\tx",
@@ -408,3 +410,18 @@ async def test_two_clients_share_nothing(sim: Simulator, clock: FakeClock) -> No
         await one.emails.list()
         with pytest.raises(CloseBulkError):
             await other.emails.list()
+
+
+def test_a_key_of_the_environment_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever passed nothing learns where the value came from, and does not see it."""
+    monkeypatch.setenv("CLOSE_API_KEY", "clé-secrète")
+    with pytest.raises(InvalidRequestError, match="CLOSE_API_KEY") as caught:
+        CloseBulk()
+    assert "secrète" not in str(caught.value)
+
+
+async def test_an_option_that_a_wait_does_not_have(sim: Simulator, clock: FakeClock) -> None:
+    """A misspelt keyword is a TypeError that names the method which was called."""
+    async with connect(sim, clock) as close:
+        with pytest.raises(TypeError, match=r"wait_until_done\(\) got .* 'timout'"):
+            close.wait_until_done("email:bulkemail_1", timout=5)  # type: ignore[call-overload]

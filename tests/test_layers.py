@@ -23,7 +23,7 @@ VALUES, OUTSIDE, SDK, PROGRAMS = 1, 2, 3, 4
 BANDS: Mapping[str, int] = {
     **dict.fromkeys(("errors", "models", "query", "policy", "progress", "convert", "wire", "starts"), VALUES),
     **dict.fromkeys(("ratelimit", "signing", "telemetry", "version"), VALUES),
-    **dict.fromkeys(("clock", "limiter", "auth", "connection", "transport", "journal"), OUTSIDE),
+    **dict.fromkeys(("clock", "limiter", "auth", "settings", "transport", "journal"), OUTSIDE),
     **dict.fromkeys(("starting", "watching", "waiting", "batches", "endpoints", "kinds", "client"), SDK),
     **dict.fromkeys(("exports", "search", "outcomes"), SDK),
     **dict.fromkeys(("webhooks", "cli", "dashboard", "integrations", "testing", "simulator"), PROGRAMS),

@@ -194,15 +194,27 @@ def test_movement_ends_a_stall() -> None:
     assert observe(still, email(10, None), at=90, now=NOW).stalled_for == 90
 
 
+def test_what_would_take_longer_than_a_century_has_no_eta() -> None:
+    """It was not measured but divided by almost nothing."""
+    assert meter_of((0, email(0, 2**62)), (100, email(1, 2**62))).eta is None
+
+
 def test_a_pause_began_when_the_job_was_last_touched() -> None:
-    """`paused_since` is `date_updated` at the first sight of the pause, kept through it, and gone with it."""
+    """`paused_since` is `date_updated` at the first sight of the pause, kept through it, and gone with it.
+
+    But a job that was seen running was not paused by then, whenever it was touched.
+    """
     touched = NOW - timedelta(hours=3)
     paused = email(10, status="paused", date_updated=touched)
-    assert meter_of((0, email(10)), (5, paused)).paused_since == touched
+    assert meter_of((0, paused)).paused_since == touched
+    assert meter_of((0, email(10)), (5, paused)).paused_since == NOW
+    just_now = email(10, status="paused", date_updated=NOW + timedelta(seconds=3))
+    assert meter_of((0, email(10)), (5, just_now)).paused_since == NOW + timedelta(seconds=3)
     assert meter_of((0, paused), (5, attrs.evolve(paused, date_updated=NOW))).paused_since == touched
     assert meter_of((0, paused), (5, email(10, status="resuming"))).paused_since is None
-    again = meter_of((0, paused), (5, email(10)), (9, email(10, status="paused", date_updated=NOW)))
-    assert again.paused_since == NOW
+    touched_again = NOW + timedelta(seconds=7)
+    again = meter_of((0, paused), (5, email(10)), (9, email(10, status="paused", date_updated=touched_again)))
+    assert again.paused_since == touched_again
 
 
 def test_a_pause_without_a_date_began_now() -> None:

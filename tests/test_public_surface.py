@@ -22,7 +22,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "batches": ("Outcome",),
     "client": ("CloseBulk",),
     "clock": ("Clock", "SystemClock"),
-    "connection": (),
+    "settings": (),
     "convert": (),
     "endpoints": ("BulkActions",),
     "errors": (

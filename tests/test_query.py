@@ -58,6 +58,19 @@ DANGEROUS: dict[str, object] = {
     "type is an object": {"type": {}, "value": "ACME"},
     "body of a search": {"query": both(ALL_LEADS, ACME), "_limit": 10},
     "all leads": ALL_LEADS,
+    "term of an empty text": {"type": "field_condition", "field": NAME, "condition": {"type": "term", "values": [""]}},
+    "reference to nothing": {
+        "type": "field_condition",
+        "field": NAME,
+        "condition": {"type": "reference", "reference_type": "user", "object_ids": [None, ""]},
+    },
+    "moment without a moment": {
+        "type": "field_condition",
+        "field": NAME,
+        "condition": {"type": "moment_range", "on_or_after": {"type": "fixed_utc", "value": None}},
+    },
+    "opposites, one of them alone in an and": either(both(ACME), NOT_ACME),
+    "opposites in a nested or": either(PHONE, either(ACME, both(NOT_ACME))),
     "all leads, negate false": {**ALL_LEADS, "negate": False},
     "all contacts": {"type": "object_type", "object_type": "contact"},
     "no contacts": {"type": "object_type", "object_type": "contact", "negate": True},
@@ -283,6 +296,10 @@ def test_the_guard_agrees_with_logic(query: dict[str, Any]) -> None:
         "sort:name",
         "SORT:-name *",
         "%",
+        "* or *",
+        "not *",
+        "AND",
+        '("NOT" *)',
     ],
 )
 def test_a_search_text_that_asks_for_nothing_is_found(text: str) -> None:

@@ -364,8 +364,8 @@ def test_changing_what_a_start_shows_does_not_change_what_is_sent() -> None:
 def test_equal_starts_are_equal_bytes(query: Keywords, data: st.DataObject) -> None:
     """The order of keys, tuples for lists and the type of a mapping make no difference to the body."""
     shuffled = dict(data.draw(st.permutations(list(query.items()))))
-    one = DeleteStart(s_query={"type": "geo", "in": query}, sort=({"a": 1},), extra={"x": 1, "y": 2})
-    other = DeleteStart(extra={"y": 2, "x": 1}, sort=[{"a": 1}], s_query={"in": shuffled, "type": "geo"})
+    one = DeleteStart(s_query={"type": "geo", "near": "x", "in": query}, sort=({"a": 1},), extra={"x": 1, "y": 2})
+    other = DeleteStart(extra={"y": 2, "x": 1}, sort=[{"a": 1}], s_query={"in": shuffled, "type": "geo", "near": "x"})
     assert one.to_json() == other.to_json()
 
 

@@ -379,3 +379,31 @@ async def test_random_faults_keep_no_wait_from_its_end(stage: Stage, close_clien
     assert (last.is_final, last.fraction) == (True, 1.0)
     last_fault = max((end for end, name in zip(ends, names, strict=True) if name), default=0.0)
     assert at <= max(duration, last_fault) + 31  # the longest interval, or the longest hint and its jitter
+
+
+async def test_a_silence_that_the_server_asked_for_counts_for_all(stage: Stage) -> None:
+    """Who waits for another action than the one that was told to wait sees why, and is not left hanging for a day."""
+    first, second = stage.run_job(duration=10**6), stage.run_job(duration=10**6)
+    stage.sim.fail_next(faults.too_many_requests(retry_after=86_400), path=first.id, skip=3)
+    other = stage.close.wait_until_done(second, heartbeat=60)
+    outcomes = asyncio.gather(stage.close.wait_until_done(first).result(), return_exceptions=True)
+    steps = []
+    with pytest.raises(WatchLostError) as raised:
+        async for progress in other:
+            steps.append(progress)  # noqa: PERF401 - what came before the error counts
+    (lost,) = await outcomes
+    assert isinstance(lost, WatchLostError)
+    assert isinstance(raised.value.__cause__, RateLimitedError)
+    assert isinstance(steps[-1].last_error, RateLimitedError)
+    assert 900 <= stage.now <= 910
+
+
+async def test_a_poll_waits_as_long_as_a_503_asks(stage: Stage) -> None:
+    """Its action alone: a limit would be shared, a failure is not."""
+    first, second = stage.run_job(duration=700), stage.run_job(duration=700)
+    busy = faults.reply(503, headers=(("retry-after", "300"),))
+    stage.sim.fail_next(busy, path=first.id, skip=1)
+    await stage.close.wait_all([first, second])
+    assert stage.polls(first)[:2] == [0, 1]
+    assert 301 <= stage.polls(first)[2] <= 302
+    assert stage.polls(second)[:5] == [0, 1, 2, 3, 4]

@@ -133,3 +133,39 @@ async def test_a_create_after_a_429_is_judged_afresh(close: CloseBulk, sim: Simu
     with pytest.raises(AmbiguousStartError):
         await start_email(close)
     assert (posts(sim), len(sim.jobs)) == (3, 2)
+
+
+async def test_429s_without_a_hint_end_also_where_no_repeat_waits(sim: Simulator, clock: NotingClock) -> None:
+    """They count as attempts: a policy that never waits does not ask for ever."""
+    sim.fail_next(faults.too_many_requests(), times=None)
+    async with connect(sim, clock, retry=RetryPolicy(first=0)) as close:
+        with pytest.raises(RateLimitedError):
+            await list_(close)
+    assert len(sim.requests) == RetryPolicy().attempts
+
+
+async def test_a_limit_that_was_not_hit_does_not_slow_other_failures(
+    close: CloseBulk, sim: Simulator, clock: NotingClock
+) -> None:
+    """A 502 shows the window as any answer does; only `Retry-After` asks to wait for it."""
+    sim.fail_next(faults.reply(502, headers=(("ratelimit", "limit=160, remaining=159, reset=500"),)))
+    sim.fail_next(
+        faults.reply(503, headers=(("ratelimit", "limit=160, remaining=159, reset=500"), ("retry-after", "9")))
+    )
+    await list_(close)
+    assert len(sim.requests) == 3
+    assert 9 <= clock.monotonic() <= 9 + 1 + RetryPolicy().first
+
+
+@pytest.mark.parametrize(
+    "header",
+    [("x-rate-limit-reset", "1764000000000000"), ("retry-after", "1e300"), ("x-rate-limit-reset", "1764000000000")],
+)
+async def test_a_hint_beyond_reason_is_none(
+    close: CloseBulk, sim: Simulator, clock: NotingClock, header: tuple[str, str]
+) -> None:
+    """An instant in milliseconds is not waited for."""
+    sim.fail_next(faults.too_many_requests(headers=(header,)))
+    await list_(close)
+    assert len(sim.requests) == 2
+    assert clock.monotonic() <= RetryPolicy().first

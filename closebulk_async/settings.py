@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen(kw_only=True)
-class Connection:
+class Settings:
     """The settings of a client that its requests need."""
 
     base_url: str
@@ -51,7 +51,7 @@ def check_base_url(url: str) -> str:
         raise InvalidRequestError(message)
     try:
         parts = urlsplit(text)
-        is_odd = parts.port == 0 or bool(parts.query or parts.fragment) or any(map(str.isspace, text))
+        is_odd = parts.port == 0 or not set("?#").isdisjoint(text) or any(map(str.isspace, text))
     except ValueError:  # half an IPv6 address, or a port that is no number
         parts, is_odd = urlsplit(""), True
     if parts.scheme not in {"http", "https"} or not parts.hostname or is_odd:
