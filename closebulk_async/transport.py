@@ -180,12 +180,17 @@ class Transport:
     async def _send(
         self, request: Request, patience: Patience, delivery: Delivery, *, timeout: float | None
     ) -> Response:
+        fetch = self._fetch if self._is_loops_time else self._fetch_in_time
+        seconds = self._settings.timeouts.total if timeout is None else timeout
         while True:
             delivery.may_have_left = False  # what came before this attempt is proved not to have been processed
             try:
-                outcome: Response | TransportError = await self._exchange(request, timeout=timeout, delivery=delivery)
+                outcome: Response | TransportError = await fetch(request, delivery, seconds)
             except TransportError as exc:
                 outcome = exc
+            except (aiohttp.ClientError, OSError) as exc:
+                # Raised below, where it has no context: `exc` itself may hold the headers of the request.
+                outcome = self._explain(exc, request, delivery, seconds=seconds)
             if isinstance(outcome, Response) and is_success(outcome.status):
                 return outcome
             # Whoever withdrew it wants to know what became of it, and no second try.
@@ -204,25 +209,17 @@ class Transport:
             raise ClientClosedError(message) from outcome
         raise outcome
 
-    async def _exchange(self, request: Request, *, timeout: float | None, delivery: Delivery) -> Response:
-        seconds = self._settings.timeouts.total if timeout is None else timeout
-        bound = self._timeout if timeout is None else self._bound(timeout)
-        try:
-            if self._is_loops_time:
-                return await self._fetch(request, delivery, bound)
-            async with self._settings.clock.timeout(seconds):
-                return await self._fetch(request, delivery, bound)
-        except (aiohttp.ClientError, OSError) as exc:
-            failure, cause = self._explain(exc, request, delivery, seconds=seconds), self._without_secrets(exc)
-        # Out here it has no context: `exc` itself may hold the headers of the request.
-        raise failure from cause
-
     def _bound(self, seconds: float) -> aiohttp.ClientTimeout:
         total = max(seconds, 0.001) if self._is_loops_time else None  # by 0 aiohttp means no bound at all
         return aiohttp.ClientTimeout(total=total, sock_connect=self._settings.timeouts.connect)
 
-    async def _fetch(self, request: Request, delivery: Delivery, bound: aiohttp.ClientTimeout) -> Response:
+    async def _fetch_in_time(self, request: Request, delivery: Delivery, seconds: float) -> Response:
+        async with self._settings.clock.timeout(seconds):
+            return await self._fetch(request, delivery, seconds)
+
+    async def _fetch(self, request: Request, delivery: Delivery, seconds: float) -> Response:
         """Send it once, and follow redirects where that is harmless."""
+        bound = self._timeout if seconds == self._settings.timeouts.total else self._bound(seconds)
         url = _make_url(self._settings.base_url, request.path, request.query)
         hops_left = MAX_REDIRECTS if request.is_safe_to_repeat else 0
         while True:
@@ -257,7 +254,9 @@ class Transport:
             message = f"no whole answer: {type(exc).__name__}: {exc}"
         # Not by the kind of error where there is a body: aiohttp may have connected again after the body had left.
         sent = not never_connected if request.body is None else delivery.may_have_left
-        return TransportError(self._settings.auth.redact(message), request=str(request), sent=sent)
+        failure = TransportError(self._settings.auth.redact(message), request=str(request), sent=sent)
+        failure.__cause__ = self._without_secrets(exc)
+        return failure
 
     def _without_secrets(self, exc: aiohttp.ClientError | OSError) -> BaseException:
         """`exc`, or its text where it would show the key.

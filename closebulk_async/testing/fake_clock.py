@@ -1,8 +1,8 @@
 """A clock whose time passes by itself, at once, and only when nothing else can happen.
 
 `FakeClock` has the methods of the client's clock (`now`, `monotonic`, `sleep`, `timeout`) and `hold` for a server that
-answers late on purpose. Client and simulator share one, so that a job of three days and the wait for it take
-milliseconds and every instant in the test is exact.
+answers late on purpose. Client and simulator share one, so that a job of hours and the wait for it take
+a fraction of a second, and every instant in the test is exact.
 """
 
 from __future__ import annotations
