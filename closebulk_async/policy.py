@@ -74,7 +74,7 @@ def _number_field(
     default: float, *, least: float = -math.inf, above: float = -math.inf, most: float = math.inf, whole: bool = False
 ) -> Any:
     def check(_: object, attribute: attrs.Attribute[float], value: object) -> None:
-        fits = _is_number(value) and least <= value <= most and value > above  # type: ignore[operator]
+        fits = _is_number(value) and least <= value <= most and value > above  # type: ignore[operator]  # it is one
         if not fits or (whole and type(value) is not int):
             bounds = [f"at least {least:g}", f"above {above:g}", f"at most {most:g}"]
             said = " and ".join(bound for bound in bounds if "inf" not in bound)

@@ -85,7 +85,11 @@ class _TrackedBody(Payload):
         self._delivery.begin()
         await writer.write(self._value)
 
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:  # noqa: ARG002
+    async def write_with_length(
+        self,
+        writer: AbstractStreamWriter,
+        content_length: int | None,  # noqa: ARG002 - it is that of this very body, which aiohttp took from `size`
+    ) -> None:
         await self.write(writer)
 
 
