@@ -47,7 +47,7 @@ demo: $(READY_FOR_DEMO) ## start a bulk email against the package's own simulato
 test: $(DEV) ## run the tests with branch coverage and its threshold (PYTEST_ARGS="-k wait")
 	@echo "== Tests, with the branch coverage of every process that they start"
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/coverage run -m pytest --numprocesses auto $(PYTEST_ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
