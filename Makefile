@@ -49,6 +49,7 @@ test: $(DEV) ## run the tests with branch coverage and its threshold (PYTEST_ARG
 	@$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest --numprocesses auto $(PYTEST_ARGS)
 	@$(BIN)/coverage combine --quiet
+	@rm -f .coverage.*  # half a file of a process that a test killed; coverage has warned of it, once is enough
 	$(BIN)/coverage report
 
 test-python-backoff: check-python ## run the tests with python-backoff in the place of backoff
