@@ -15,6 +15,7 @@ from closebulk_async.errors import (
     DecodeError,
     InvalidRequestError,
     TransportError,
+    asked_wait,
 )
 from closebulk_async.models import (
     BulkAction,
@@ -35,7 +36,6 @@ from closebulk_async.wire import (
     build_list,
     build_set_status,
     check_count,
-    hint,
     is_rejection,
     read_action,
     read_page,
@@ -152,11 +152,8 @@ async def set_status(engine: Engine, ref: JobRef[A], status: Status) -> A:
     patience = Patience(engine.transport.retry)
     doubt: CloseBulkError | None = None
     while True:
-        asked: float | None = None
         try:
-            response = await engine.transport.send(request)
-            asked = hint(response)
-            return cast("A", read_action(ref.kind, request, response))
+            return cast("A", read_action(ref.kind, request, await engine.transport.send(request)))
         except DecodeError:  # a success without the object: nobody documents what this answers
             return await get_action(engine, ref)
         except (TransportError, APIError) as exc:
@@ -169,7 +166,7 @@ async def set_status(engine: Engine, ref: JobRef[A], status: Status) -> A:
             action = await get_action(engine, ref)
             if action.is_paused is (status is Status.PAUSED):
                 return action
-            delay = patience.delay(asked=asked)
+            delay = patience.delay(asked=asked_wait(exc))
             if action.is_final or isinstance(exc, BadRequestError) or delay is None:
                 raise
         await engine.transport.sleep(delay)

@@ -119,6 +119,12 @@ class APIError(CloseBulkError):
         super().__init__(f"{head}: {shorten('; '.join(said))}" if said else head)
 
 
+def asked_wait(error: CloseBulkError) -> float | None:
+    """Seconds that the server asked to wait when it answered with this error; None where it did not."""
+    wait = error.retry_after if isinstance(error, APIError) else None
+    return None if wait is None else wait.total_seconds()
+
+
 def _status_text(status: int) -> str:
     try:
         return f"{status} {HTTPStatus(status).phrase}"

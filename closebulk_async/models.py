@@ -169,7 +169,7 @@ class JobRef(Generic[A_co]):
         if not colon:
             message = f"{text!r} is no ref: expected KIND:ID, as in 'email:bulkemail_qmjJY85TS'"
             raise InvalidRequestError(message)
-        return cast("JobRef[BulkAction]", cls(parse_kind(kind), check_id(id_)))
+        return cast("JobRef[BulkAction]", cls(kind, id_))
 
 
 @attrs.frozen

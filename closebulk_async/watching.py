@@ -9,13 +9,13 @@ from weakref import WeakSet
 
 from closebulk_async.clock import Alarm, Alarms, Clock
 from closebulk_async.errors import (
-    APIError,
     AuthenticationError,
     ClientClosedError,
     CloseBulkError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitedError,
+    asked_wait,
 )
 from closebulk_async.models import PHASE_OF_STATUS, BulkAction, JobRef
 from closebulk_async.policy import NO_RETRY, PollPolicy, after_hint
@@ -227,7 +227,7 @@ class Watch:
             self._lost_alarm = watcher.alarms.set(lost_in, self._on_lost)
         # Where polls are rare, one bad poll must not lose the watch before it is followed by another.
         delay = min(next(self._intervals), watcher.policy.lost_after / 2)
-        asked = error.retry_after.total_seconds() if isinstance(error, APIError) and error.retry_after else None
+        asked = asked_wait(error)
         if isinstance(error, RateLimitedError):
             watcher.hold(delay if asked is None else asked, error)
         elif asked is not None:

@@ -46,7 +46,7 @@ async def run(stage: Stage, starts: Iterable[EmailStart], **options: float) -> l
     max_running = int(options.pop("max_running", 2))
     return [
         outcome
-        async for outcome in stage.close.run_many(starts, max_running=max_running, **options)  # type: ignore[arg-type]
+        async for outcome in stage.close.run_many(starts, max_running=max_running, **options)  # type: ignore[arg-type]  # any options
     ]
 
 
@@ -207,7 +207,7 @@ async def test_what_is_no_start_is_not_sent(stage: Stage, strange: object) -> No
     """It raises after the outcomes of what was fine, and is not taken for the end."""
     seen = []
     with pytest.raises(InvalidRequestError, match="run_many takes"):
-        async for outcome in stage.close.run_many([email(1), strange, email(2)], max_running=1):  # type: ignore[list-item]
+        async for outcome in stage.close.run_many([email(1), strange, email(2)], max_running=1):  # type: ignore[list-item]  # wrong on purpose
             seen.append(outcome)  # noqa: PERF401 - what came before the error counts
     assert len(seen) == posts(stage) == 1
 

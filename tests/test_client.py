@@ -424,4 +424,4 @@ async def test_an_option_that_a_wait_does_not_have(sim: Simulator, clock: FakeCl
     """A misspelt keyword is a TypeError that names the method which was called."""
     async with connect(sim, clock) as close:
         with pytest.raises(TypeError, match=r"wait_until_done\(\) got .* 'timout'"):
-            close.wait_until_done("email:bulkemail_1", timout=5)  # type: ignore[call-overload]
+            close.wait_until_done("email:bulkemail_1", timout=5)  # type: ignore[call-overload]  # wrong on purpose

@@ -164,7 +164,7 @@ async def test_everything_is_refused_before_any_request(
 async def test_every_sequence_needs_its_own_word(close: CloseBulk, sim: Simulator) -> None:
     """`allow_all` speaks of leads, not of sequences."""
     with pytest.raises(UnsafeQueryError, match="all_sequences=True"):
-        await close.sequence_subscriptions.create(action_type="pause", s_query=ACME, allow_all=True)  # type: ignore[call-overload]
+        await close.sequence_subscriptions.create(action_type="pause", s_query=ACME, allow_all=True)  # type: ignore[call-overload]  # wrong on purpose
     assert sim.requests == ()
     await close.sequence_subscriptions.create(action_type="pause", s_query=ACME, all_sequences=True)
     assert body(sim) == {"action_type": "pause", "s_query": ACME}
@@ -174,7 +174,7 @@ async def test_a_bad_timeout_is_refused_before_any_request(close: CloseBulk, sim
     """Durations are finite and not negative."""
     for timeout in (-1, float("nan"), float("inf"), "5"):
         with pytest.raises(InvalidRequestError, match="timeout must be"):
-            await start_email(close, timeout=timeout)  # type: ignore[arg-type]
+            await start_email(close, timeout=timeout)  # type: ignore[arg-type]  # wrong on purpose
     assert sim.requests == ()
 
 

@@ -303,7 +303,7 @@ def test_an_example_is_whole_and_takes_changes(model: type[BulkAction]) -> None:
 def test_only_an_object_is_an_action(data: object) -> None:
     """`from_dict` says what came instead of an object."""
     with pytest.raises(InvalidRequestError, match="BulkEmail"):
-        BulkEmail.from_dict(data)  # type: ignore[arg-type]
+        BulkEmail.from_dict(data)  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.parametrize("text", ["soon", "", "2013-13-01T00:00:00+00:00"])
@@ -371,11 +371,11 @@ def test_a_text_that_is_no_ref_is_refused(text: str) -> None:
 def test_what_is_no_text_is_no_ref(value: object) -> None:
     """Other types are refused with the same error, not with a TypeError from inside."""
     with pytest.raises(InvalidRequestError, match="no ref"):
-        JobRef.parse(value)  # type: ignore[arg-type]
+        JobRef.parse(value)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(InvalidRequestError, match="no id"):
-        check_id(value)  # type: ignore[arg-type]
+        check_id(value)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(InvalidRequestError, match="no kind"):
-        JobRef(value, "x")  # type: ignore[arg-type]
+        JobRef(value, "x")  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_a_ref_takes_the_kind_as_a_word_and_is_frozen() -> None:

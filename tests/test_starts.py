@@ -257,7 +257,7 @@ def test_a_keyword_of_a_wrong_type_is_named(keywords: Keywords, named: str) -> N
 def test_only_true_means_every_sequence(flag: object) -> None:
     """What is merely not False does not reach every sequence."""
     with pytest.raises(InvalidRequestError, match="all_sequences must be a bool"):
-        SequenceStart(action_type="pause", s_query=QUERY, all_sequences=flag)  # type: ignore[arg-type]
+        SequenceStart(action_type="pause", s_query=QUERY, all_sequences=flag)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_a_text_is_no_list() -> None:

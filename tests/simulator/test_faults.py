@@ -242,4 +242,4 @@ def test_faults_are_values() -> None:
     """Two faults that say the same are equal, and can be told apart from others."""
     assert faults.hang() == faults.hang()
     assert faults.hang() != faults.hang(acts=True)
-    assert json.loads(faults.invalid_fields({}).answer.body) == {"errors": [], "field-errors": {}}  # type: ignore[union-attr]
+    assert json.loads(faults.invalid_fields({}).answer.body) == {"errors": [], "field-errors": {}}  # type: ignore[union-attr]  # it has a body

@@ -155,4 +155,4 @@ def test_who_waits_for_the_reset_is_not_too_early(since: int, passed: int, windo
 def test_limits_that_let_nothing_pass(wrong: dict[str, float]) -> None:
     """A limit of nothing is refused."""
     with pytest.raises(ValueError, match=re.escape(next(iter(wrong)))):
-        Limits(**wrong)  # type: ignore[arg-type]
+        Limits(**wrong)  # type: ignore[arg-type]  # wrong on purpose

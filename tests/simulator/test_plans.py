@@ -55,7 +55,7 @@ def test_a_status_for_every_instant(active: float, counting: float, duration: fl
 )
 def test_curves(curve: object, expected: list[int]) -> None:
     """A curve is a name, points or a function; what it says is kept between nothing and everything."""
-    plan = Plan(duration=4, counting=0, curve=curve)  # type: ignore[arg-type]
+    plan = Plan(duration=4, counting=0, curve=curve)  # type: ignore[arg-type]  # one of the forms that it takes
     assert [plan.processed(100, active) for active in range(5)] == expected
 
 
