@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
-from closebulk_async.endpoints import ActionLike, Engine, WaitKeywords, start_action, to_ref, wait_for
 from closebulk_async.errors import CloseBulkError, InvalidRequestError
 from closebulk_async.models import BulkAction, JobRef
+from closebulk_async.operations import ActionLike, Engine, WaitKeywords, start_action, to_ref, wait_for
 from closebulk_async.starts import Start
 from closebulk_async.waiting import WaitOptions
 from closebulk_async.wire import check_count

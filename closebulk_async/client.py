@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overloa
 from closebulk_async.auth import ApiKey, Auth
 from closebulk_async.batches import Outcome, run_many, wait_all
 from closebulk_async.clock import Clock, SystemClock
-from closebulk_async.endpoints import (
+from closebulk_async.errors import AuthenticationError, InvalidRequestError
+from closebulk_async.kinds import BulkDeletes, BulkEdits, BulkEmails, BulkSequenceSubscriptions
+from closebulk_async.models import BulkAction, JobRef, Status
+from closebulk_async.operations import (
     DEFAULTABLE,
     ActionLike,
     Engine,
@@ -18,9 +21,6 @@ from closebulk_async.endpoints import (
     to_ref,
     wait_for,
 )
-from closebulk_async.errors import AuthenticationError, InvalidRequestError
-from closebulk_async.kinds import BulkDeletes, BulkEdits, BulkEmails, BulkSequenceSubscriptions
-from closebulk_async.models import BulkAction, JobRef, Status
 from closebulk_async.policy import PollPolicy, RetryPolicy, Timeouts
 from closebulk_async.settings import (
     Settings,

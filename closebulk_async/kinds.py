@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 
-from closebulk_async.endpoints import BulkActions, StartKeywords
+from closebulk_async.endpoints import BulkActions
 from closebulk_async.models import (
     BulkDelete,
     BulkEdit,
@@ -32,6 +32,8 @@ from closebulk_async.wire import MAX_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
+
+    from closebulk_async.operations import StartKeywords
 
 SetCustomField: TypeAlias = Literal[
     "set_custom_field",

@@ -27,7 +27,7 @@ from closebulk_async import (
     SequenceStart,
     UnsafeQueryError,
 )
-from closebulk_async.endpoints import DEFAULTABLE
+from closebulk_async.operations import DEFAULTABLE
 from closebulk_async.simulator import Plan, Simulator, faults
 from closebulk_async.testing import FakeClock
 from tests.peers import ACME, connect, methods, start_email

@@ -1,0 +1,165 @@
+"""What an endpoint or a batch does with one start or one action, on what all parts of a client share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, cast
+
+import attrs
+
+from closebulk_async.errors import (
+    APIError,
+    BadRequestError,
+    CloseBulkError,
+    DecodeError,
+    InvalidRequestError,
+    TransportError,
+    asked_wait,
+)
+from closebulk_async.models import BulkAction, JobRef, Kind, Status
+from closebulk_async.starting import Starter
+from closebulk_async.starts import RULES, Rule, Start
+from closebulk_async.transport import Patience, Transport
+from closebulk_async.waiting import OnPaused, Wait, WaitOptions
+from closebulk_async.watching import Watcher
+from closebulk_async.wire import build_get, build_set_status, is_rejection, read_action
+
+if TYPE_CHECKING:
+    from closebulk_async.policy import Duration
+    from closebulk_async.starts import SQuery
+
+A = TypeVar("A", bound=BulkAction)
+
+ActionLike: TypeAlias = A | JobRef[A] | str
+"""An action, its ref, the ref's text or the bare id."""
+
+
+class WaitKeywords(TypedDict, total=False):
+    """The keywords of `wait_until_done`; durations are timedeltas or seconds, None is «no limit»."""
+
+    timeout: Duration | None
+    stall_timeout: Duration | None
+    on_paused: OnPaused
+    heartbeat: Duration | None
+
+
+class StartKeywords(TypedDict, total=False):
+    """The keywords that every `create` takes.
+
+    `s_query` is an Advanced-Filtering query, `query` the legacy search text; `results_limit` caps the leads. The
+    service mails the user when the action has ended unless `send_done_email` is False. `allow_all=True` lets a query
+    pass that cannot exclude a lead. `extra` is merged into the body, for what this package does not know. `timeout`
+    (a timedelta or seconds) bounds each exchange with the server; waiting for a rate limit comes on top, as
+    `RetryPolicy.max_wait` allows.
+    """
+
+    s_query: SQuery | None
+    query: str | None
+    results_limit: int | None
+    sort: Sequence[Mapping[str, Any]] | None
+    send_done_email: bool | None
+    allow_all: bool
+    extra: Mapping[str, Any] | None
+    timeout: Duration | None
+
+
+@attrs.frozen(kw_only=True)
+class Engine:
+    """What all endpoints of a client share."""
+
+    transport: Transport
+    starter: Starter
+    watcher: Watcher
+    defaults: Mapping[str, Any]
+
+
+def to_ref(action: ActionLike[Any], *, kind: Kind | None = None) -> JobRef[Any]:
+    """The ref of an action, a ref, its text, or, where the kind is known, a bare id. Raises InvalidRequestError."""
+    if isinstance(action, str):
+        ref: JobRef[Any] = JobRef(kind, action) if kind is not None and ":" not in action else JobRef.parse(action)
+    else:
+        found = action if isinstance(action, JobRef) else getattr(action, "ref", None)
+        if not isinstance(found, JobRef):
+            message = f"expected an action, its ref or its id, not a {type(action).__name__}"
+            raise InvalidRequestError(message)
+        ref = found
+    if kind is not None and ref.kind is not kind:
+        message = f"{ref} is of the kind {ref.kind}, and this endpoint is for {kind}"
+        raise InvalidRequestError(message)
+    return ref
+
+
+SHARED_OPTIONAL = frozenset({"results_limit", "send_done_email", "sort"})
+
+
+def optional_keywords(start: Start) -> frozenset[str]:
+    """The keywords that this start may leave open, so that a default of the client's may fill them."""
+    choice = getattr(start, start.chooser) if start.chooser else None
+    return SHARED_OPTIONAL | _optional(RULES[start.kind, choice])
+
+
+def _optional(rule: Rule) -> frozenset[str]:
+    # Which sequence is meant, or that all are, is said in each start: a default would decide what a job acts on.
+    return (rule.allowed | rule.at_least_one_of) - {"sequence_id", "all_sequences"}
+
+
+DEFAULTABLE = SHARED_OPTIONAL.union(*(_optional(rule) for rule in RULES.values()))
+"""What `defaults` of a client may hold.
+
+Which leads and objects a job acts on is no default, nor is leave to act on all.
+"""
+
+
+async def start_action(engine: Engine, start: Start, *, timeout: float | None = None) -> BulkAction:
+    """Start an action, what the start leaves open being filled from the client's defaults."""
+    open_ones = (name for name in engine.defaults.keys() & optional_keywords(start) if getattr(start, name) is None)
+    missing = {name: engine.defaults[name] for name in open_ones}
+    action = await engine.starter.start_once(attrs.evolve(start, **missing) if missing else start, timeout=timeout)
+    engine.watcher.note_start(action.ref)
+    return action
+
+
+_READERS = {kind: partial(read_action, kind) for kind in Kind}
+
+
+def get_action(engine: Engine, ref: JobRef[A], *, fields: Iterable[str] | None = None) -> Coroutine[Any, Any, A]:
+    """Read one action, without a coroutine of its own around the transport's: nothing is called more often."""
+    return engine.transport.read(build_get(ref, fields=fields), cast("Callable[..., A]", _READERS[ref.kind]))
+
+
+async def set_status(engine: Engine, ref: JobRef[A], status: Status) -> A:
+    """Pause or resume.
+
+    After a doubtful outcome the action is read, and the request sent again if nothing has changed.
+    """
+    request = build_set_status(ref, status)
+    patience = Patience(engine.transport.retry)
+    doubt: CloseBulkError | None = None
+    while True:
+        try:
+            return cast("A", read_action(ref.kind, request, await engine.transport.send(request)))
+        except DecodeError:  # a success without the object: nobody documents what this answers
+            return await get_action(engine, ref)
+        except (TransportError, APIError) as exc:
+            if isinstance(exc, APIError) and is_rejection(exc.status or 0):
+                if doubt is None or not isinstance(exc, BadRequestError):
+                    raise
+            elif doubt is None and isinstance(exc, TransportError) and not exc.sent:
+                raise
+            doubt = exc
+            action = await get_action(engine, ref)
+            if action.is_paused is (status is Status.PAUSED):
+                return action
+            delay = patience.delay(asked=asked_wait(exc))
+            if action.is_final or isinstance(exc, BadRequestError) or delay is None:
+                raise
+        await engine.transport.sleep(delay)
+
+
+def wait_for(engine: Engine, ref: JobRef[A], options: WaitKeywords) -> Wait[A]:
+    """A wait for the end of `ref`."""
+    if strange := options.keys() - WaitKeywords.__annotations__.keys():
+        message = f"wait_until_done() got an unexpected keyword argument {min(strange)!r}"
+        raise TypeError(message)
+    return Wait(engine.watcher, ref, WaitOptions.from_keywords(**options))
