@@ -3,8 +3,9 @@
 `async with Simulator() as sim:` serves `sim.base_url` on 127.0.0.1; `python -m closebulk_async.simulator` does so as a
 program. It shares no code with the client, so that one misreading of the API cannot pass on both sides.
 
-**What it serves**: the four kinds under `/bulk_action/`, `/me/`, API keys and bearer tokens, pagination, `_fields`,
-rate limits, and the faults of `simulator.faults`. A job's status is a function of the clock and of its `Plan`.
+**What it serves**: the four kinds under `/bulk_action/`, counts of `/data/search/`, `/me/`, API keys and bearer tokens,
+pagination, `_fields`, rate limits, and the faults of `simulator.faults`. A job's status is a function of the clock and
+of its `Plan`.
 
 **Where it may differ from the service.** No source says, so these are guesses, each with the place that changes it:
 
@@ -24,10 +25,12 @@ Guesses without a setting, where a scripted answer can stand in (`faults.reply`,
 - the ten newer edit types and `reassign` need nothing; `template_id` and `email_account_id` need not be sent;
 - a negative `results_limit` or `_limit` is refused; a `custom_field_value` that is no text is echoed as its JSON;
 - `bulk_object_type` may be sent, and is `lead` otherwise; 404s and 405s have texts of our own;
-- `n_objects` shrinks with `results_limit` in proportion to the leads.
+- `n_objects` shrinks with `results_limit` in proportion to the leads;
+- a search gives 100 rows where it is not told how many, takes any object for a query, and lets `_limit` be any number.
 
-**What it leaves out**: it has no leads. Queries are not run (the counts come from the plan), referenced ids are not
-looked up, and no mail, webhook or event is sent.
+**What it leaves out**: it has no leads. Queries are not run: the counts of a job come from its plan, and a search finds
+`matches` leads, by default those of the plan that was queued first. It has one page, of rows with type and id alone,
+and knows no cursor. Referenced ids are not looked up, and no mail, webhook or event is sent.
 """
 
 from __future__ import annotations

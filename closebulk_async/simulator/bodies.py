@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 from .refusals import NOT_A_CHOICE, REQUIRED, refused, refused_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from .kinds import Field, JsonObject, Kind
 
@@ -34,10 +34,14 @@ def read_object(body: bytes, headers: Mapping[str, str]) -> JsonObject:
 
 def check_create(kind: Kind, body: Mapping[str, object]) -> None:
     """Raise `RefusedError` unless the service would start a job from this body; unknown keys are ignored."""
-    errors = {known.name: text for known in kind.fields if (text := _judge(known, body.get(known.name)))}
-    if not errors:
-        errors.update(_missing(kind, body))
-    if errors:
+    check_fields(kind.fields, body)
+    if missing := dict(_missing(kind, body)):
+        raise refused_fields(missing)
+
+
+def check_fields(fields: Iterable[Field], body: Mapping[str, object]) -> None:
+    """Raise `RefusedError` that names each field whose value does not fit; unknown keys are ignored."""
+    if errors := {known.name: text for known in fields if (text := _judge(known, body.get(known.name)))}:
         raise refused_fields(errors)
 
 

@@ -10,6 +10,7 @@ from attrs import define, field
 from .limits import Limits
 from .listing import ListOrder
 from .plans import Plan
+from .searching import Matches
 
 
 @define(kw_only=True, eq=False)
@@ -20,7 +21,9 @@ class Knobs:
     Not confirmed by any source, so that a client must stand each value: `list_order`, `short_pages` (rows of a page at
     most, however many were asked for), `slash_redirect` (status for a path without its last slash, None for a 404),
     `change_method` (the verb that pauses and resumes), `id_prefixes` (by kind, in place of those in the table).
-    `limits` are the rate limits, None for none; `plan` is for jobs without one of their own.
+    `limits` are the rate limits, None for none; `plan` is for jobs without one of their own. `matches` is how many
+    leads a search finds, or a function of its query that says so; None finds the leads of the plan that is queued
+    first, or of `plan`.
     """
 
     plan: Plan = field(factory=Plan)
@@ -33,3 +36,4 @@ class Knobs:
     change_method: str = "PUT"
     id_prefixes: Mapping[str, str] = MappingProxyType({})
     gzip: bool = True
+    matches: Matches = None

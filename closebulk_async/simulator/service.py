@@ -16,6 +16,7 @@ from .limits import Limiter, Verdict
 from .listing import cut_page, matching, narrowed, ordered, read_window
 from .messages import Answer, Request, json_answer
 from .refusals import RefusedError, refused
+from .searching import answer_search
 from .store import JobStore
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class Service:
         match segments:
             case ["me"]:
                 return {"GET": self._me}
+            case ["data", "search"]:
+                return {"POST": self._search}
             case ["bulk_action", name] if name in KINDS:
                 kind = KINDS[name]
                 return {
@@ -112,6 +115,15 @@ class Service:
             "organizations": [{"id": self.organization_id, "name": "Example Inc."}],
         }
         return narrowed(row, request.query)
+
+    def _search(self, request: Request) -> JsonObject:
+        return answer_search(read_object(request.body, request.headers), self._count_matches)
+
+    def _count_matches(self, query: JsonObject) -> int:
+        matches = self._knobs.matches
+        if matches is None:
+            return (self.store.coming_plan() or self._knobs.plan).leads
+        return matches(query) if callable(matches) else matches
 
     def _list(self, kind: Kind, request: Request) -> JsonObject:
         knobs = self._knobs

@@ -62,6 +62,10 @@ class JobStore:
         """Keep a plan for the next job of that kind (of any kind when None)."""
         self._plans.append((kind, plan))
 
+    def coming_plan(self) -> Plan | None:
+        """The plan that was queued first, for whatever kind; it stays in the queue. None without one."""
+        return self._plans[0][1] if self._plans else None
+
     def next_plan(self, kind: Kind) -> Plan | None:
         """The plan that was queued first of those that fit the kind, taken out of the queue; None without one."""
         for index, (wanted, plan) in enumerate(self._plans):
