@@ -38,8 +38,8 @@ MAX_BODY = 32 * 1024 * 1024
 two hundred times a page of 100 actions, so that only a mistake or malice exceeds it."""
 
 MAX_REDIRECTS = 3
-"""For reads only, and within one origin: a redirected POST may lose its body, and another host must not get the key,
-nor answer in the service's place."""
+"""For reads without a body only, and within one origin: a redirected POST may lose its body, and another host must not
+get the key, nor answer in the service's place."""
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -164,14 +164,17 @@ class Transport:
         """
         return await self._send(request, Patience(retry or self.retry), delivery or Delivery(), timeout=timeout)
 
-    async def read(self, request: Request, reader: Callable[[Request, Response], T]) -> T:
+    async def read(
+        self, request: Request, reader: Callable[[Request, Response], T], *, timeout: float | None = None
+    ) -> T:
         """What `reader` makes of the answer to a request that is safe to repeat.
 
-        An answer that it cannot read (DecodeError) is asked for again, as often as the policy allows in all.
+        An answer that it cannot read (DecodeError) is asked for again, as often as the policy allows in all. `timeout`
+        (seconds) bounds each exchange.
         """
         patience = Patience(self.retry)
         while True:
-            response = await self._send(request, patience, Delivery(), timeout=None)
+            response = await self._send(request, patience, Delivery(), timeout=timeout)
             try:
                 return reader(request, response)
             except DecodeError as exc:
@@ -225,7 +228,7 @@ class Transport:
         """Send it once, and follow redirects where that is harmless."""
         bound = self._timeout if seconds == self._settings.timeouts.total else self._bound(seconds)
         url = _make_url(self._settings.base_url, request.path, request.query)
-        hops_left = MAX_REDIRECTS if request.is_safe_to_repeat else 0
+        hops_left = MAX_REDIRECTS if request.is_safe_to_repeat and request.body is None else 0
         while True:
             async with self._session(reuse=request.is_safe_to_repeat).request(
                 request.method,
