@@ -1,0 +1,87 @@
+"""Which clients of a journal are alive: one file each, locked by the operating system as long as its process lives."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, SoftFileLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+BUSY_SECONDS = 0.05
+"""How long a lock is tried that another tester may hold for an instant. That of a living owner costs this wait."""
+
+SUFFIX = ".lock"
+
+
+class OwnerLocks:
+    """The files of one folder. Every method blocks, and may raise OSError."""
+
+    def __init__(self, folder: Path) -> None:
+        """Touch nothing yet."""
+        self._folder = folder
+        self._held: dict[str, FileLock] = {}
+
+    def make_folder(self) -> None:
+        """Make the folder, for its user alone, where it is missing."""
+        try:
+            self._folder.mkdir(mode=0o700)
+        except FileExistsError:
+            return
+        self._folder.chmod(0o700)  # whatever the umask
+
+    def hold(self, owner: str) -> None:
+        """Lock the file of a new owner until it is released or this process ends."""
+        lock = self._lock(owner)
+        lock.acquire(timeout=BUSY_SECONDS)
+        if issubclass(type(lock), SoftFileLock):  # what filelock turns it into where there is nothing better
+            lock.release()
+            raise OSError(f"{self._folder} is on a disk without locks that end with their process")
+        self._held[owner] = lock
+
+    def release(self, owner: str) -> None:
+        """Unlock the file of an owner, and leave it there: that it is free is the proof that the owner has left."""
+        lock = self._held.pop(owner, None)
+        if lock is not None:
+            lock.release()
+
+    def release_all(self) -> None:
+        """Unlock every file that is held here."""
+        for owner in list(self._held):
+            self.release(owner)
+
+    def is_free(self, owner: str) -> bool:
+        """Whether it is proved that nobody holds the file. One that is missing or cannot be tried proves nothing."""
+        with ExitStack() as stack:
+            return self._path(owner).exists() and self._is_taken(owner, stack, patience=BUSY_SECONDS)
+
+    @contextmanager
+    def taking_free(self, *, limit: int) -> Iterator[frozenset[str]]:
+        """Hold the locks of up to `limit` files that nobody else holds, and give the names of their owners."""
+        owners = [path.stem for path in islice(self._folder.glob(f"*{SUFFIX}"), limit)]
+        with ExitStack() as stack:
+            yield frozenset(owner for owner in owners if self._is_taken(owner, stack, patience=0))
+
+    def remove(self, owners: Iterable[str]) -> None:
+        """Remove the files of owners that are dead."""
+        for owner in owners:
+            self._path(owner).unlink(missing_ok=True)
+
+    def _is_taken(self, owner: str, stack: ExitStack, *, patience: float) -> bool:
+        """Take the lock until the stack is left, if it is free or becomes so within `patience` seconds."""
+        try:
+            stack.enter_context(self._lock(owner).acquire(timeout=patience, poll_interval=BUSY_SECONDS / 5))
+        except OSError:  # filelock's Timeout is one
+            return False
+        return True
+
+    def _lock(self, owner: str) -> FileLock:
+        # Not of one thread alone: the thread that unlocks is any of a pool. `mode` is set whatever the umask.
+        return FileLock(self._path(owner), mode=0o600, thread_local=False)
+
+    def _path(self, owner: str) -> Path:
+        return self._folder / f"{owner}{SUFFIX}"

@@ -1,0 +1,321 @@
+"""The journal in a file: SQLite for the intents, and one locked file beside it for each client that is alive."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import uuid
+from contextlib import closing, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import aiosqlite
+import orjson
+
+from closebulk_async import journal_tables as tables
+from closebulk_async.clock import Clock, SystemClock
+from closebulk_async.errors import JournalError
+from closebulk_async.intents import State
+from closebulk_async.owner_locks import OwnerLocks
+from closebulk_async.policy import Duration, to_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from datetime import datetime
+    from os import PathLike
+
+    from closebulk_async.intents import Intent, Sighting
+    from closebulk_async.models import JobRef
+
+T = TypeVar("T")
+
+OLDEST_SQLITE = (3, 35)
+"""The first with RETURNING, by which each step is one statement."""
+
+BUSY_SECONDS = 10.0
+"""How long a write waits for other processes to end theirs, each of which takes milliseconds."""
+
+ANSWER_SECONDS = 30.0
+"""How long a caller waits for one operation. Above the wait for others, so that theirs is the message that is seen."""
+
+OPENINGS = 10
+"""How often the change to WAL is tried: SQLite does not wait for a process that tries the same at this moment."""
+
+BATCH = 1000
+"""What one clearing away removes at most, so that it holds up nobody for long."""
+
+CLEAR_EVERY = 100
+"""Starts between two clearings: ten times as many rows may go as have come."""
+
+OWNER_FILES = 100
+"""Files of owners that an opening tries at most."""
+
+TASK = "closebulk_async journal"
+
+ADVICE = {
+    "SQLITE_NOTADB": "it is no journal, or damaged: take another path, or restore it from a backup",
+    "SQLITE_CORRUPT": "it is damaged: restore it from a backup, or take another path and look for open starts in Close",
+    "SQLITE_FULL": "its disk is full",
+    "SQLITE_IOERR": "its disk is full, or fails",
+    "SQLITE_BUSY": "another program keeps it locked: end what that one does",
+}
+"""What to do about an error of SQLite, by the beginning of its name."""
+
+ELSE = "see that its directory exists, on a local disk with room, and that this user may write there"
+
+
+class SqliteJournal:
+    """A journal in the SQLite file `path`, which any number of processes of one user on one machine may share.
+
+    The first call opens the file, and makes it where it is missing; its directory must exist, on a local disk. Beside
+    it stand SQLite's own `path-wal` and `path-shm` and the folder `path.owners`, with a small file for each client that
+    is alive. All of them only their user may read. What `Intent` holds is all that is written: no key and no token.
+
+    A start is final when its action has ended or it was given up. One that is final, or started, and has no idempotency
+    key is forgotten when nothing was learned of it for `keep`. Every other one stays, until `prune` removes those that
+    are final. A start takes about 1 kB and the length of its body; while its POST is under way, its fence takes some 60
+    bytes more for each id. Room that becomes free is used again.
+
+    Every method raises JournalError where the file cannot be used; one that had no answer in time may still have its
+    effect. One event loop uses a journal. `aclose`, or `async with`, lets go of the file and of the thread that works
+    on it.
+    """
+
+    is_durable = True
+
+    def __init__(
+        self, path: str | PathLike[str], *, clock: Clock | None = None, keep: Duration = timedelta(days=90)
+    ) -> None:
+        """Nothing is read or written yet. Raises InvalidRequestError where `keep` is no duration."""
+        self._path = Path(path).absolute()  # so that a later change of the working directory changes nothing
+        self._clock = SystemClock() if clock is None else clock
+        self._keep = to_seconds(keep, name="keep")
+        self._locks = OwnerLocks(self._path.with_name(f"{self._path.name}.owners"))
+        self._db: aiosqlite.Connection | None = None
+        self._opening = asyncio.Lock()
+        self._syncing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._begun = 0
+        self._is_closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def enter(self) -> str:
+        """Make an owner, and lock its file until it leaves or this process ends."""
+        owner = uuid.uuid4().hex
+
+        async def enter() -> str:
+            await self._opened()
+            await asyncio.to_thread(self._locks.hold, owner)
+            return owner
+
+        return await self._finish(enter)
+
+    async def leave(self, owner: str) -> None:
+        """Unlock the file of the owner, note that it is dead, and remove the file."""
+
+        async def leave() -> None:
+            await self._opened()
+            await asyncio.to_thread(self._locks.release, owner)
+            await self._run(tables.BURY, {"owner": owner})
+            await asyncio.to_thread(self._locks.remove, [owner])  # last: until then a free lock is the proof
+
+        await self._finish(leave)
+
+    async def is_dead(self, owner: str) -> bool:
+        """Whether it has left, or its lock is free. That its file is missing is no proof: the journal may be a copy."""
+
+        async def judge() -> bool:
+            if await self._run(tables.IS_BURIED, {"owner": owner}):
+                return True
+            is_free = await asyncio.to_thread(self._locks.is_free, owner)
+            if is_free:
+                await self._run(tables.BURY, {"owner": owner})  # what is proved once stays so
+            return is_free
+
+        return await self._finish(judge)
+
+    async def begin(self, intent: Intent) -> Intent:
+        """Write it down, or return the one that has its key."""
+        self._begun += 1
+        if self._begun % CLEAR_EVERY == 0:
+            await self._ask(tables.FORGET, {"before": self._now() - self._keep, "batch": BATCH})
+        return self._read(await self._ask(tables.BEGIN, self._row(intent)))[0]
+
+    async def swap(self, intent: Intent) -> Intent | None:
+        """Replace the stored one, if it is still the one that was read and nobody else has what it takes."""
+        rows = await self._ask(tables.SWAP, self._row(intent), synced=intent.state is State.POSTING)
+        return next(iter(self._read(rows)), None)
+
+    async def get(self, id: str) -> Intent | None:
+        """The intent of that id."""
+        return next(iter(self._read(await self._ask(tables.GET, {"id": id}))), None)
+
+    async def claimed(self, scope: str, refs: Collection[JobRef[Any]]) -> frozenset[JobRef[Any]]:
+        """Those that belong to an intent."""
+        by_text = {str(ref): ref for ref in refs}
+        rows = await self._ask(tables.CLAIMED, {"scope": scope, "refs": orjson.dumps(list(by_text)).decode()})
+        return frozenset(by_text[text] for (text,) in rows)
+
+    async def unfinished(self, scope: str | None = None, *, fingerprint: str | None = None) -> Sequence[Intent]:
+        """Every open intent, oldest first."""
+        statement = tables.UNFINISHED if fingerprint is None else tables.UNFINISHED_OF_FINGERPRINT
+        return self._read(await self._ask(statement, {"scope": scope, "fingerprint": fingerprint}))
+
+    async def lease(self, id: str, *, owner: str, until: datetime) -> None:
+        """Prolong the lease."""
+        await self._ask(tables.LEASE, {"id": id, "owner": owner, "until": until.isoformat()})
+
+    async def progress(self, scope: str, ref: JobRef[Any], sighting: Sighting, *, is_final: bool) -> None:
+        """Note the last known state."""
+        seen = {"sighting": tables.dump_sighting(sighting), "is_final": is_final, "changed_at": self._now()}
+        await self._ask(tables.PROGRESS, {"scope": scope, "ref": str(ref), **seen})
+
+    async def prune(self, before: datetime) -> int:
+        """Remove the final intents that were last changed before then, with or without a key, and say how many.
+
+        A key that was removed starts a new action when it is used again.
+        """
+        return len(await self._ask(tables.PRUNE, {"before": before.timestamp()}))
+
+    async def aclose(self) -> None:
+        """Finish what is under way, unlock the files of all owners that entered here, and close. May be repeated."""
+        if not self._is_closed:
+            self._is_closed = True
+            await _outlast(asyncio.get_running_loop().create_task(self._close(), name=TASK))
+
+    async def _close(self) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._guarded(lambda: asyncio.to_thread(self._locks.release_all))
+        if self._db is not None:
+            await self._guarded(self._db.close)
+
+    async def _ask(self, statement: str, parameters: Mapping[str, Any], *, synced: bool = False) -> list[sqlite3.Row]:
+        return await self._finish(lambda: self._run(statement, parameters, synced=synced))
+
+    async def _finish(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do it to its end, also when the caller is cancelled: its effect is then there, and its answer is not."""
+        if self._is_closed:
+            raise JournalError(f"the journal {self._path} was closed")
+        task = asyncio.get_running_loop().create_task(self._guarded(work), name=TASK)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await _outlast(task)
+
+    async def _guarded(self, work: Callable[[], Awaitable[T]]) -> T:
+        try:
+            async with self._clock.timeout(ANSWER_SECONDS):
+                return await work()
+        except (sqlite3.Error, OSError, ValueError) as exc:  # ValueError: a text that is no Unicode
+            raise self._error(str(exc) or f"no answer in {ANSWER_SECONDS:g} seconds", advice=_advise(exc)) from exc
+
+    async def _run(self, statement: str, parameters: Mapping[str, Any], *, synced: bool = False) -> list[sqlite3.Row]:
+        """One statement is one transaction, so that those of several coroutines may come in any order."""
+        db = await self._opened()
+        if not synced:
+            return list(await db.execute_fetchall(statement, parameters))
+        async with self._syncing:
+            await db.execute_fetchall("PRAGMA synchronous = FULL")
+            rows = list(await db.execute_fetchall(statement, parameters))
+            # Not where the statement fails: what follows is then written with more care than it needs, until the next.
+            await db.execute_fetchall("PRAGMA synchronous = NORMAL")
+        return rows
+
+    async def _opened(self) -> aiosqlite.Connection:
+        async with self._opening:
+            if self._db is None:
+                await asyncio.to_thread(self._prepare)
+                connection = aiosqlite.connect(self._path, isolation_level=None, timeout=BUSY_SECONDS)
+                # A journal that nobody closed must not keep its program from ending. Up to 0.21 a connection is itself
+                # the thread.
+                thread: Any = getattr(connection, "_thread", connection)
+                thread.daemon = True
+                self._db = await connection
+                self._db.row_factory = sqlite3.Row
+                await self._db.execute_fetchall("PRAGMA synchronous = NORMAL")
+                await self._db.execute_fetchall("PRAGMA fullfsync = ON")  # macOS: fsync alone may end in the drive
+            return self._db
+
+    def _prepare(self) -> None:
+        """Make or check the file, and clear away what nobody needs any more. Blocks."""
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            needed = ".".join(map(str, OLDEST_SQLITE))
+            raise self._error(f"it needs SQLite {needed}", advice=f"this Python has {sqlite3.sqlite_version}")
+        with suppress(FileExistsError):
+            self._path.touch(mode=0o600, exist_ok=False)
+            self._path.chmod(0o600)  # whatever the umask; SQLite makes its own files like this one
+        self._locks.make_folder()
+        with closing(sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_SECONDS)) as db:
+            self._switch_to_wal(db)
+            db.execute(tables.FORGET, {"before": self._now() - self._keep, "batch": BATCH})
+            with self._locks.taking_free(limit=OWNER_FILES) as dead:
+                self._locks.remove(dead - {owner for (owner,) in db.execute(tables.OWNERS_OF_OPEN)})
+            db.execute(tables.FORGET_OWNERS)
+
+    def _switch_to_wal(self, db: sqlite3.Connection) -> None:
+        for attempt in range(1, OPENINGS + 1):
+            self._ensure_schema(db)  # waits for a process that does the same
+            try:
+                (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+            except sqlite3.OperationalError:
+                if attempt == OPENINGS:
+                    raise
+            else:
+                if mode != "wal":
+                    raise self._error("processes cannot share its disk (no WAL)", advice="take a local disk")
+                return
+
+    def _ensure_schema(self, db: sqlite3.Connection) -> None:
+        db.execute("BEGIN IMMEDIATE")
+        with db:
+            (application,) = db.execute("PRAGMA application_id").fetchone()
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if (application, version) == (0, 0) and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
+                for statement in tables.SCHEMA:
+                    db.execute(statement)
+            elif application != tables.APPLICATION_ID:
+                raise self._error("it is the database of another application", advice="take another path")
+            elif version != tables.SCHEMA_VERSION:
+                reason = f"it is of version {version}, and this package knows version {tables.SCHEMA_VERSION}"
+                raise self._error(reason, advice="update closebulk-async, or take another path")
+
+    def _row(self, intent: Intent) -> dict[str, Any]:
+        return {**tables.to_row(intent), "changed_at": self._now()}
+
+    def _read(self, rows: list[sqlite3.Row]) -> list[Intent]:
+        try:
+            return [tables.from_row(row) for row in rows]
+        except (ValueError, TypeError, LookupError) as exc:
+            raise self._error(f"a row of it cannot be read: {exc}", advice=ADVICE["SQLITE_CORRUPT"]) from exc
+
+    def _error(self, reason: str, *, advice: str) -> JournalError:
+        return JournalError(f"the journal {self._path} cannot be used: {reason}; {advice}")
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+
+def _advise(error: Exception) -> str:
+    name = getattr(error, "sqlite_errorname", "")
+    return next((advice for prefix, advice in ADVICE.items() if name.startswith(prefix)), ELSE)
+
+
+async def _outlast(task: asyncio.Task[T]) -> T:
+    """The result of the task, which is waited for however often the caller is cancelled meanwhile."""
+    was_cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            was_cancelled = True
+    if was_cancelled:
+        if not task.cancelled():
+            task.exception()  # looked at, so that nobody warns of it
+        raise asyncio.CancelledError
+    return task.result()
