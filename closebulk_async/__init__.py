@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from closebulk_async.batches import Outcome
     from closebulk_async.client import CloseBulk
     from closebulk_async.clock import Clock, SystemClock
+    from closebulk_async.counting import Preview
     from closebulk_async.endpoints import BulkActions
     from closebulk_async.errors import (
         AmbiguousStartError,
@@ -30,20 +31,26 @@ if TYPE_CHECKING:
         CloseBulkError,
         DecodeError,
         FieldNotRequested,
+        IdempotencyConflictError,
         InvalidRequestError,
+        JournalError,
         NotFoundError,
         PermissionDeniedError,
         PlanLimitError,
         RateLimitedError,
         ServerError,
         StartError,
+        TooManyMatchesError,
         TransportError,
+        UnfencedStartError,
         UnsafeQueryError,
         WaitClosedError,
         WaitError,
         WaitTimeout,
         WatchLostError,
     )
+    from closebulk_async.intents import Fence, Intent, Sighting, State
+    from closebulk_async.journal import Journal, MemoryJournal
     from closebulk_async.models import (
         BulkAction,
         BulkDelete,
@@ -60,9 +67,12 @@ if TYPE_CHECKING:
         SequenceActionType,
         Status,
     )
-    from closebulk_async.policy import PollPolicy, RetryPolicy, Timeouts
+    from closebulk_async.policy import PollPolicy, RetryPolicy, StartPolicy, Timeouts
     from closebulk_async.progress import Progress
-    from closebulk_async.starts import DeleteStart, EditStart, EmailStart, Intent, SequenceStart
+    from closebulk_async.recovering import Recovered
+    from closebulk_async.sqlite_journal import SqliteJournal
+    from closebulk_async.starts import DeleteStart, EditStart, EmailStart, SequenceStart
+    from closebulk_async.telemetry import Event, Hook, StartReconciled
     from closebulk_async.version import __version__
     from closebulk_async.waiting import Wait
 
@@ -95,28 +105,44 @@ __all__ = [
     "EditStart",
     "EditType",
     "EmailStart",
+    "Event",
+    "Fence",
     "FieldNotRequested",
+    "Hook",
+    "IdempotencyConflictError",
     "Intent",
     "InvalidRequestError",
     "JobRef",
+    "Journal",
+    "JournalError",
     "Kind",
+    "MemoryJournal",
     "NotFoundError",
     "Outcome",
     "Page",
     "PermissionDeniedError",
     "PlanLimitError",
     "PollPolicy",
+    "Preview",
     "Progress",
     "RateLimitedError",
+    "Recovered",
     "RetryPolicy",
     "SequenceActionType",
     "SequenceStart",
     "ServerError",
+    "Sighting",
+    "SqliteJournal",
     "StartError",
+    "StartPolicy",
+    "StartReconciled",
+    "State",
     "Status",
     "SystemClock",
     "Timeouts",
+    "TooManyMatchesError",
     "TransportError",
+    "UnfencedStartError",
     "UnsafeQueryError",
     "Wait",
     "WaitClosedError",
@@ -135,6 +161,7 @@ _MODULE_OF = {
     "CloseBulk": "client",
     "Clock": "clock",
     "SystemClock": "clock",
+    "Preview": "counting",
     "BulkActions": "endpoints",
     "APIError": "errors",
     "AmbiguousStartError": "errors",
@@ -147,19 +174,29 @@ _MODULE_OF = {
     "CloseBulkError": "errors",
     "DecodeError": "errors",
     "FieldNotRequested": "errors",
+    "IdempotencyConflictError": "errors",
     "InvalidRequestError": "errors",
+    "JournalError": "errors",
     "NotFoundError": "errors",
     "PermissionDeniedError": "errors",
     "PlanLimitError": "errors",
     "RateLimitedError": "errors",
     "ServerError": "errors",
     "StartError": "errors",
+    "TooManyMatchesError": "errors",
     "TransportError": "errors",
+    "UnfencedStartError": "errors",
     "UnsafeQueryError": "errors",
     "WaitClosedError": "errors",
     "WaitError": "errors",
     "WaitTimeout": "errors",
     "WatchLostError": "errors",
+    "Fence": "intents",
+    "Intent": "intents",
+    "Sighting": "intents",
+    "State": "intents",
+    "Journal": "journal",
+    "MemoryJournal": "journal",
     "BulkAction": "models",
     "BulkDelete": "models",
     "BulkEdit": "models",
@@ -176,13 +213,18 @@ _MODULE_OF = {
     "Status": "models",
     "PollPolicy": "policy",
     "RetryPolicy": "policy",
+    "StartPolicy": "policy",
     "Timeouts": "policy",
     "Progress": "progress",
+    "Recovered": "recovering",
+    "SqliteJournal": "sqlite_journal",
     "DeleteStart": "starts",
     "EditStart": "starts",
     "EmailStart": "starts",
-    "Intent": "starts",
     "SequenceStart": "starts",
+    "Event": "telemetry",
+    "Hook": "telemetry",
+    "StartReconciled": "telemetry",
     "__version__": "version",
     "Wait": "waiting",
 }

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
 
+from closebulk_async.account import Account
+from closebulk_async.attempts import Starter
 from closebulk_async.auth import ApiKey, Auth
 from closebulk_async.batches import Outcome, run_many, wait_all
 from closebulk_async.clock import Clock, SystemClock
+from closebulk_async.creating import Workshop
 from closebulk_async.errors import AuthenticationError, InvalidRequestError
+from closebulk_async.fencing import Fences
+from closebulk_async.journal import Journal, MemoryJournal
+from closebulk_async.keeping import Bookkeeper
 from closebulk_async.kinds import BulkDeletes, BulkEdits, BulkEmails, BulkSequenceSubscriptions
 from closebulk_async.models import BulkAction, JobRef, Status
 from closebulk_async.operations import (
@@ -21,7 +28,10 @@ from closebulk_async.operations import (
     to_ref,
     wait_for,
 )
-from closebulk_async.policy import PollPolicy, RetryPolicy, Timeouts
+from closebulk_async.owning import Ownership
+from closebulk_async.policy import PollPolicy, RetryPolicy, StartPolicy, Timeouts
+from closebulk_async.reconciling import Reconciler
+from closebulk_async.recovering import Recovered, Recovery
 from closebulk_async.settings import (
     Settings,
     check_base_url,
@@ -29,7 +39,7 @@ from closebulk_async.settings import (
     check_tz_offset,
     check_user_agent,
 )
-from closebulk_async.starting import Starter
+from closebulk_async.telemetry import Telling
 from closebulk_async.transport import Transport
 from closebulk_async.watching import Watcher
 
@@ -40,6 +50,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from closebulk_async.starts import Start
+    from closebulk_async.telemetry import Hook
     from closebulk_async.waiting import Wait
 
 A = TypeVar("A", bound=BulkAction)
@@ -56,6 +67,9 @@ class ClientKeywords(TypedDict, total=False):
     timeouts: Timeouts
     retry: RetryPolicy
     poll: PollPolicy
+    start: StartPolicy
+    journal: Journal | str | PathLike[str] | None
+    hooks: Iterable[Hook]
     tz_offset: float | None
     clock: Clock | None
     defaults: Mapping[str, Any] | None
@@ -69,6 +83,10 @@ class CloseBulk:
     request and closes it at the end of the block, or uses the caller's `session`, which it never closes. At the end,
     open waits raise ClientClosedError, and a start whose POST may have left is waited for; no action is ever touched
     by that.
+
+    `journal` is where starts are written down before they are sent: the path of an SQLite file, or a Journal of one's
+    own, which the client does not close; without one they are remembered for the life of the client. `hooks` are called
+    with events (`closebulk_async.telemetry`).
 
     `auth` is for whoever has no API key: `BearerToken("…")`. Without both, `CLOSE_API_KEY` is read, and nothing else of
     the environment. `tz_offset` (hours from UTC) is what the service reads relative dates of queries by. `defaults`
@@ -86,6 +104,9 @@ class CloseBulk:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         poll: PollPolicy = PollPolicy(),  # noqa: B008 - frozen
+        start: StartPolicy = StartPolicy(),  # noqa: B008 - frozen
+        journal: Journal | str | PathLike[str] | None = None,
+        hooks: Iterable[Hook] = (),
         tz_offset: float | None = None,
         clock: Clock | None = None,
         defaults: Mapping[str, Any] | None = None,
@@ -103,10 +124,42 @@ class CloseBulk:
             user_agent=check_user_agent(user_agent),
         )
         transport = Transport(settings, session=check_session(session))
+        self.journal, self._owns_journal = _choose_journal(journal, clock)
+        account = Account(transport, tells_organizations=self.journal.is_durable)
+        self._fences = Fences(transport, most_requests=start.fence_requests)
+        self._ownership = Ownership(self.journal, clock=clock, lease=start.lease)
+        reconciler = Reconciler(
+            transport,
+            journal=self.journal,
+            account=account,
+            fences=self._fences,
+            clock=clock,
+            policy=start,
+            settle=poll.settle,
+            tell=Telling(hooks),
+        )
+        self._recovery = Recovery(
+            transport,
+            journal=self.journal,
+            account=account,
+            ownership=self._ownership,
+            reconciler=reconciler,
+            clock=clock,
+        )
+        bookkeeper = Bookkeeper(self.journal, account=account, clock=clock)
+        workshop = Workshop(
+            transport=transport,
+            journal=self.journal,
+            account=account,
+            ownership=self._ownership,
+            fences=self._fences,
+            recovery=self._recovery,
+            clock=clock,
+        )
         self._engine = Engine(
             transport=transport,
-            starter=Starter(transport),
-            watcher=Watcher(transport, clock=clock, policy=poll),
+            starter=Starter(workshop),
+            watcher=Watcher(transport, clock=clock, policy=poll, note=bookkeeper.note),
             defaults=_check_defaults(defaults or {}),
         )
         self._base_url = settings.base_url
@@ -145,7 +198,13 @@ class CloseBulk:
             try:
                 await engine.starter.drain()
             finally:
-                await engine.transport.aclose()
+                await self._fences.aclose()
+                try:
+                    await self._ownership.aclose()
+                    if self._owns_journal:
+                        await self.journal.aclose()
+                finally:
+                    await engine.transport.aclose()
 
     @overload
     async def get(self, ref: str, *, fields: Iterable[str] | None = None) -> BulkAction: ...
@@ -193,6 +252,39 @@ class CloseBulk:
         """
         return wait_for(self._engine, to_ref(action), options)
 
+    def recover(self) -> AsyncGenerator[Recovered, None]:
+        """What earlier processes left open in the journal, for a service that starts again; it sends no POST.
+
+        Yields each intent once, in the order in which it becomes known: with its action (running, or ended meanwhile),
+        for the service to wait for; in the state `new`, where it is proved that nothing ran and the same `create` with
+        its key would send it; or with an `error` that needs an operator. What another living client works on is left
+        out. Leave early inside `contextlib.aclosing(...)`. Raises JournalError, and what reading `/me/` raises.
+        """
+        return self._recovery.recover()
+
+    async def reconcile(self, intent_id: str) -> BulkAction:
+        """Look for the action of an ambiguous start, and return it as it is now.
+
+        Raises AmbiguousStartError where its outcome stays unknown, StartError where it is known that there is none, and
+        InvalidRequestError where the journal has no such intent.
+        """
+        return await self._recovery.reconcile(intent_id)
+
+    async def adopt(self, intent_id: str, ref: ActionLike[Any]) -> BulkAction:
+        """Make an action the one of an ambiguous start: for an operator who has found it.
+
+        Raises InvalidRequestError where the intent has another one, or the action belongs to another intent.
+        """
+        return await self._recovery.adopt(intent_id, to_ref(ref))
+
+    async def abandon(self, intent_id: str) -> None:
+        """Give an intent up: for an operator who knows that it has no action, or wants to hear no more of it.
+
+        Nothing happens to its action, if it has one; if not, its idempotency key is free again. Raises StartError while
+        a living client works on it.
+        """
+        await self._recovery.abandon(intent_id)
+
     async def wait_all(
         self, actions: Iterable[ActionLike[Any]], **options: Unpack[WaitKeywords]
     ) -> list[Outcome[BulkAction]]:
@@ -234,6 +326,17 @@ def _choose_auth(api_key: str | None, auth: Auth | None) -> Auth:
             raise
         message = f"what CLOSE_API_KEY holds is no key: {exc}"
         raise InvalidRequestError(message) from None
+
+
+def _choose_journal(journal: Journal | str | PathLike[str] | None, clock: Clock) -> tuple[Journal, bool]:
+    """The journal, and whether the client closes it: what it was given stays the caller's."""
+    if journal is None:
+        return MemoryJournal(), True
+    if isinstance(journal, str | PathLike):
+        from closebulk_async.sqlite_journal import SqliteJournal  # noqa: PLC0415 - sqlite is for those who use it
+
+        return SqliteJournal(journal, clock=clock), True
+    return journal, False
 
 
 def _check_defaults(defaults: Mapping[str, Any]) -> Mapping[str, Any]:

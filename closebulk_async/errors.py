@@ -10,12 +10,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import timedelta
 
+    from closebulk_async.intents import Intent
     from closebulk_async.models import BulkAction, JobRef
     from closebulk_async.progress import Progress
-    from closebulk_async.starts import Intent
 
 SHOWN_BODY_LENGTH = 200
 """Characters of a response body that a message shows: enough for every text of the API, too few for an HTML page."""
@@ -230,14 +230,67 @@ class UnsafeQueryError(StartError):
     """The query cannot exclude a single lead, and `allow_all=True` was not given; nothing was sent."""
 
 
-class AmbiguousStartError(StartError):
-    """The POST may or may not have started a job; it was not sent again.
+class TooManyMatchesError(StartError):
+    """The query matches more than `max_matches` allows; nothing was sent. `count` is how many it would act on."""
 
-    `intent` is what was to be started. `__cause__` is what went wrong. Look for the job in the list of its kind before
-    you start it again.
+    def __init__(self, message: str, *, count: int) -> None:
+        """Keep the count."""
+        super().__init__(message)
+        self.count = count
+
+
+class UnfencedStartError(StartError):
+    """The list of the kind is too long to be read before a start, so that a lost answer could not be made good.
+
+    Nothing was sent. `StartPolicy.fence_requests` is the bound.
     """
 
+
+class IdempotencyConflictError(StartError):
+    """The idempotency key belongs to another request; nothing was sent. `intent` is the one that has it."""
+
     def __init__(self, message: str, *, intent: Intent) -> None:
-        """Keep the intent whose outcome is unknown."""
+        """Keep the intent that has the key."""
         super().__init__(message)
         self.intent = intent
+
+
+class AmbiguousStartError(StartError):
+    """The POST may or may not have started an action; it was not sent again.
+
+    `intent` is what was to be started, `candidates` are actions that may be it. `__cause__` is what went wrong. Look in
+    the list of the kind before you start it again; then `close.adopt`, or `close.abandon`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        intent: Intent,
+        candidates: Sequence[BulkAction] = (),
+        reconcile: Callable[[], Awaitable[BulkAction]] | None = None,
+    ) -> None:
+        """Keep the intent whose outcome is unknown, and how to look for its action once more."""
+        super().__init__(message)
+        self.intent = intent
+        self.candidates = tuple(candidates)
+        self._reconcile = reconcile
+
+    async def reconcile(self) -> BulkAction:
+        """Look for the action once more, and return it. Raises this error anew where its outcome stays unknown.
+
+        Raises ClientClosedError where the client that raised this one is closed, or was in another process: there,
+        `close.reconcile(error.intent.id)` does the same on a client with the same journal.
+        """
+        if self._reconcile is None:
+            message = f"the client of this start is not here: call close.reconcile({self.intent.id!r}) on another one"
+            raise ClientClosedError(message)
+        return await self._reconcile()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The way back to the client stays in its process.
+        return _rebuild, (type(self), self.args, {**self.__dict__, "_reconcile": None})
+
+
+class JournalError(CloseBulkError):
+    """The journal cannot be read or written, or is of a newer version. A start that fails with it was not sent."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, cast
 
 import attrs
 
+from closebulk_async.attempts import Starter
+from closebulk_async.counting import Preview, check_countable, preview_start
 from closebulk_async.errors import (
     APIError,
     BadRequestError,
@@ -18,7 +20,7 @@ from closebulk_async.errors import (
     asked_wait,
 )
 from closebulk_async.models import BulkAction, JobRef, Kind, Status
-from closebulk_async.starting import Starter
+from closebulk_async.starting import StartOptions
 from closebulk_async.starts import RULES, Rule, Start
 from closebulk_async.transport import Patience, Transport
 from closebulk_async.waiting import OnPaused, Wait, WaitOptions
@@ -27,6 +29,7 @@ from closebulk_async.wire import build_get, build_set_status, is_rejection, read
 
 if TYPE_CHECKING:
     from closebulk_async.policy import Duration
+    from closebulk_async.starting import OnAmbiguous
     from closebulk_async.starts import SQuery
 
 A = TypeVar("A", bound=BulkAction)
@@ -52,6 +55,13 @@ class StartKeywords(TypedDict, total=False):
     pass that cannot exclude a lead. `extra` is merged into the body, for what this package does not know. `timeout`
     (a timedelta or seconds) bounds each exchange with the server; waiting for a rate limit comes on top, as
     `RetryPolicy.max_wait` allows.
+
+    `max_matches` has the leads counted first that the `s_query` matches, at most `results_limit` of them, and raises
+    TooManyMatchesError where they are more; of one lead, a job may act on several contacts or other objects. With
+    `idempotency_key` and a durable journal, the same key and request give the first action again, in whatever process;
+    another request with that key raises IdempotencyConflictError. `on_ambiguous` says what to do when nobody knows
+    whether the request started an action: `"reconcile"` looks for it and raises AmbiguousStartError where it cannot be
+    told, `"raise"` raises at once, `"resend"` looks for it and sends the request again where it is not found.
     """
 
     s_query: SQuery | None
@@ -62,6 +72,9 @@ class StartKeywords(TypedDict, total=False):
     allow_all: bool
     extra: Mapping[str, Any] | None
     timeout: Duration | None
+    idempotency_key: str | None
+    on_ambiguous: OnAmbiguous
+    max_matches: int | None
 
 
 @attrs.frozen(kw_only=True)
@@ -111,13 +124,35 @@ Which leads and objects a job acts on is no default, nor is leave to act on all.
 """
 
 
-async def start_action(engine: Engine, start: Start, *, timeout: float | None = None) -> BulkAction:
+def split_keywords(cls: type[Start], keywords: Mapping[str, Any]) -> tuple[Start, StartOptions]:
+    """What to start, and how, from the keywords of a `create`. Raises InvalidRequestError and UnsafeQueryError."""
+    how = {name: value for name, value in keywords.items() if name in _HOW}
+    what = {name: value for name, value in keywords.items() if name not in _HOW}
+    return cls(**what), StartOptions.from_keywords(**how)
+
+
+_HOW = frozenset(field.name for field in attrs.fields(StartOptions))
+
+
+async def start_action(engine: Engine, start: Start, options: StartOptions = StartOptions()) -> BulkAction:  # noqa: B008 - frozen
     """Start an action, what the start leaves open being filled from the client's defaults."""
-    open_ones = (name for name in engine.defaults.keys() & optional_keywords(start) if getattr(start, name) is None)
-    missing = {name: engine.defaults[name] for name in open_ones}
-    action = await engine.starter.start_once(attrs.evolve(start, **missing) if missing else start, timeout=timeout)
+    start = _fill(engine, start)
+    if options.max_matches is not None:
+        check_countable(start)  # here already: the count comes last before the POST
+    action = await engine.starter.start(start, options)
     engine.watcher.note_start(action.ref)
     return action
+
+
+async def preview_action(engine: Engine, start: Start, options: StartOptions) -> Preview:
+    """What `start_action` would send. Nothing is sent but the count."""
+    return await preview_start(engine.transport, _fill(engine, start), timeout=options.timeout)
+
+
+def _fill(engine: Engine, start: Start) -> Start:
+    open_ones = (name for name in engine.defaults.keys() & optional_keywords(start) if getattr(start, name) is None)
+    missing = {name: engine.defaults[name] for name in open_ones}
+    return attrs.evolve(start, **missing) if missing else start
 
 
 _READERS = {kind: partial(read_action, kind) for kind in Kind}

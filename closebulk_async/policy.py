@@ -128,6 +128,30 @@ NO_RETRY = RetryPolicy(attempts=1, max_wait=0.0)
 
 
 @attrs.frozen(kw_only=True)
+class StartPolicy:
+    """What a start does so that a lost answer can be made good. Durations in seconds.
+
+    How long a new action may be missing from the service's list is `PollPolicy.settle`.
+    """
+
+    # One request is enough where the list is in order. Where it is not, this is two thousand actions; reading more
+    # before each start would eat the rate limit.
+    fence_requests: int = _number_field(20, least=1, whole=True)
+    # Looking for the action of a lost answer: a service that is a little late is seen soon, and fifteen seconds cost
+    # six requests.
+    first: float = attrs.field(default=0.5, converter=_unwrap, validator=_check_above_zero)
+    factor: float = _number_field(2.0, least=1)
+    ceiling: float = attrs.field(default=4.0, converter=_unwrap, validator=_check_above_zero)
+    # After so long without a sign of life, another process may ask what became of a start. Longer would only delay
+    # it: a start that is merely slow is never sent by anybody else.
+    lease: float = attrs.field(default=20.0, converter=_unwrap, validator=_check_above_zero)
+
+    def waits(self) -> Iterator[float]:
+        """The seconds between looks."""
+        return _growing(first=self.first, factor=self.factor, ceiling=max(self.first, self.ceiling))
+
+
+@attrs.frozen(kw_only=True)
 class PollPolicy:
     """How a wait polls, and how much silence it bears. Durations in seconds."""
 

@@ -1,150 +1,190 @@
-"""Start an action once: write the intent down, send the POST, and know what became of it."""
+"""How an action is started: its options, and the one step that sends a POST and records what became of it."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import uuid
-from typing import TypeVar
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias, get_args
 
 import attrs
 
-from closebulk_async.errors import AmbiguousStartError, CloseBulkError, DecodeError, TransportError
-from closebulk_async.models import BulkAction
-from closebulk_async.starts import Intent, Start
+from closebulk_async.errors import (
+    AmbiguousStartError,
+    CloseBulkError,
+    DecodeError,
+    InvalidRequestError,
+    JournalError,
+    TransportError,
+)
+from closebulk_async.intents import Fence, Intent, Sighting, State
+from closebulk_async.policy import NO_RETRY, Duration, to_seconds_or_none
 from closebulk_async.transport import Delivery, Transport
-from closebulk_async.wire import Request, Response, build_create, is_rejection, read_action, salvage_action
+from closebulk_async.wire import (
+    KINDS,
+    Request,
+    Response,
+    build_create,
+    check_count,
+    is_rejection,
+    read_action,
+    salvage_action,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from datetime import datetime
+
+    from closebulk_async.journal import Journal
+    from closebulk_async.models import BulkAction
 
 logger = logging.getLogger("closebulk_async")
 
-A = TypeVar("A", bound=BulkAction)
+OnAmbiguous: TypeAlias = Literal["reconcile", "raise", "resend"]
+"""What a start does when its POST may or may not have started an action.
+
+`reconcile`: look for the action and take it for its own, or raise; `raise`: raise at once; `resend`: look for it, and
+send the POST once more where it is not found, for those who prefer a second action to none.
+"""
 
 
-@attrs.define(eq=False)
-class _Post:
-    """One POST, from before it is sent until its outcome is known."""
+@attrs.frozen(kw_only=True)
+class StartOptions:
+    """How an action is started. `timeout` (seconds) bounds each exchange with the server."""
 
-    request: Request
-    delivery: Delivery
-    task: asyncio.Task[BulkAction]
-    is_unclaimed: bool = False
-    """Everybody who waited for the outcome was cancelled, and nobody was told of it yet."""
+    timeout: float | None = None
+    idempotency_key: str | None = None
+    on_ambiguous: OnAmbiguous = "reconcile"
+    max_matches: int | None = None
+
+    @classmethod
+    def from_keywords(
+        cls,
+        *,
+        timeout: Duration | None = None,
+        idempotency_key: str | None = None,
+        on_ambiguous: OnAmbiguous = "reconcile",
+        max_matches: int | None = None,
+    ) -> Self:
+        """Take the keywords of `create`. Raises InvalidRequestError."""
+        return cls(
+            timeout=to_seconds_or_none(timeout, name="timeout"),
+            idempotency_key=idempotency_key,
+            on_ambiguous=on_ambiguous,
+            max_matches=max_matches,
+        )
+
+    def __attrs_post_init__(self) -> None:
+        if self.on_ambiguous not in get_args(OnAmbiguous):
+            message = f"on_ambiguous must be one of {', '.join(get_args(OnAmbiguous))} and is {self.on_ambiguous!r}"
+            raise InvalidRequestError(message)
+        key = self.idempotency_key
+        if key is not None and not (isinstance(key, str) and key.strip()):
+            message = f"idempotency_key must be a text that is not empty and is {key!r}"
+            raise InvalidRequestError(message)
+        if self.max_matches is not None:
+            check_count(self.max_matches, name="max_matches")
 
 
-class Starter:
-    """Owns every POST of a client that may have reached the server, until its outcome is known."""
+async def start_once(
+    transport: Transport,
+    journal: Journal,
+    intent: Intent,
+    *,
+    fence: Fence,
+    owner: str,
+    leased_until: datetime,
+    delivery: Delivery | None = None,
+    timeout: float | None = None,
+) -> BulkAction | None:
+    """Send the POST of a `new` intent once, and record what became of it. One request, no loop, no sleep.
 
-    def __init__(self, transport: Transport) -> None:
-        """Own nothing yet."""
-        self._transport = transport
-        self._posts: list[_Post] = []
-
-    async def start_once(self, start: Start, *, timeout: float | None = None) -> BulkAction:
-        """Send the POST of `start` and return the action, as the service first showed it.
-
-        Raises the APIError of a rejection, TransportError where it was never sent, and AmbiguousStartError where it may
-        or may not have started a job: such a POST is not sent again. When the caller is cancelled after the POST may
-        have left, the outcome is awaited and logged before CancelledError goes on; an equal start that comes
-        meanwhile takes that outcome for its own, because a caller that was cancelled and asks again means the same job.
-        """
-        request = build_create(start)
-        post = self._adopt(request) or self._launch(request, start, timeout=timeout)
-        try:
-            await asyncio.wait({post.task})
-        except asyncio.CancelledError:
-            await self._abandon(post)
-            raise
-        return post.task.result()
-
-    async def drain(self) -> None:
-        """Wait until the outcome of every POST is known: each is bounded by the total timeout.
-
-        A cancellation meanwhile is raised at the end: a POST that is cut off leaves nobody knowing what it did.
-        """
-        if await _outlast({post.task for post in self._posts}):
-            raise asyncio.CancelledError
-
-    def _launch(self, request: Request, start: Start, *, timeout: float | None) -> _Post:
-        delivery = Delivery()
-        sending = self._send(request, Intent(uuid.uuid4().hex, start), delivery, timeout=timeout)
-        post = _Post(request, delivery, asyncio.get_running_loop().create_task(sending))
-        self._posts.append(post)
-        post.task.add_done_callback(lambda _: self._posts.remove(post))
-        return post
-
-    def _adopt(self, request: Request) -> _Post | None:
-        """An equal POST that may have left and that nobody waits for any more."""
-        for post in self._posts:
-            if post.is_unclaimed and post.delivery.may_have_left and post.request == request:
-                logger.info("%s: an equal start was cancelled under way; its outcome serves this one", request)
-                post.is_unclaimed = post.delivery.is_withdrawn = False
-                return post
+    Returns the action, the intent being `started`. None where the journal did not let the intent become `posting`:
+    somebody else has changed it, or has an open one of its fingerprint; nothing was sent. Where it is proved that
+    nothing ran, the intent is `new` again, and the APIError of the rejection (RateLimitedError too) or the
+    TransportError is raised; JournalError where the intent could not be written before. AmbiguousStartError: it stays
+    `posting`.
+    """
+    delivery = delivery or Delivery()
+    posting = await journal.swap(
+        attrs.evolve(intent, state=State.POSTING, fence=fence, owner=owner, leased_until=leased_until)
+    )
+    if posting is None:
         return None
+    request = build_create(intent.kind, intent.body)
+    try:
+        response = await transport.send(request, retry=NO_RETRY, delivery=delivery, timeout=timeout)
+        action = _read_outcome(request, posting, response)
+        await _record(journal, start_of(posting, action, at=response.now))
+    except AmbiguousStartError:
+        raise
+    except TransportError as exc:
+        if exc.sent:
+            raise ambiguous(posting, str(exc)) from exc
+        await _record(journal, unsent(posting))
+        raise
+    except CloseBulkError:  # a rejection, or a client that was closed before anything was sent
+        await _record(journal, unsent(posting))
+        raise
+    except BaseException:  # cancelled
+        if delivery.may_have_left:  # the loop itself is ended, and takes every task with it
+            logger.warning("%s was cut off after it may have been received: intent %s", request, intent.id)
+        else:
+            await _record(journal, unsent(posting))
+        raise
+    finally:
+        delivery.may_have_left = False  # nothing is under way any more
+    return action
 
-    async def _abandon(self, post: _Post) -> None:
-        """For a caller that was cancelled: nothing more is sent, and what may have been sent is waited for."""
-        post.is_unclaimed = post.delivery.is_withdrawn = True
-        if not post.delivery.may_have_left:
-            post.task.cancel()
-        await _outlast({post.task})
-        if post.is_unclaimed:
-            post.is_unclaimed = False
-            _log_unclaimed(post)
 
-    async def _send(self, request: Request, intent: Intent, delivery: Delivery, *, timeout: float | None) -> BulkAction:
-        try:
-            response = await self._transport.send(request, delivery=delivery, timeout=timeout)
-        except TransportError as exc:
-            if not exc.sent:
-                raise
-            raise _ambiguous(request, intent, str(exc)) from exc
-        except asyncio.CancelledError:
-            if delivery.may_have_left:  # the loop itself is ended, and takes every task with it
-                logger.warning("%s was cut off after it may have been received: intent %s", request, intent.id)
-            raise
-        return _read_outcome(request, intent, response)
+def start_of(intent: Intent, action: BulkAction, *, at: datetime) -> Intent:
+    """The intent, with `action` as the one that it started, as it was seen `at`."""
+    return attrs.evolve(
+        intent, state=State.STARTED, ref=action.ref, fence=None, leased_until=None, sighting=Sighting.of(action, at=at)
+    )
+
+
+def unsent(intent: Intent) -> Intent:
+    """The intent, of which it is proved that nothing ran."""
+    return attrs.evolve(intent, state=State.NEW, fence=None, leased_until=None)
+
+
+def ambiguous(
+    intent: Intent,
+    reason: str,
+    *,
+    candidates: Sequence[BulkAction] = (),
+    reconcile: Callable[[], Awaitable[BulkAction]] | None = None,
+) -> AmbiguousStartError:
+    """The error for an intent whose outcome is unknown, in words for whoever has to find it out."""
+    message = (
+        f"POST {KINDS[intent.kind].path} may or may not have started an action, and was not sent again: {reason}. "
+        f"Look for it in the list of {intent.kind} actions before you start it once more; then tell the journal: "
+        f"close.adopt({intent.id!r}, ref), or close.abandon({intent.id!r}) if there is none"
+    )
+    return AmbiguousStartError(message, intent=intent, candidates=candidates, reconcile=reconcile)
+
+
+async def _record(journal: Journal, intent: Intent) -> None:
+    """Write down what is known. Where that fails, the intent stays `posting`, and reconciling finds out once more."""
+    try:
+        recorded = await journal.swap(intent)
+    except JournalError:
+        logger.exception("intent %s is %s (%s), which could not be written down", intent.id, intent.state, intent.ref)
+        return
+    stored = recorded or await journal.get(intent.id)
+    if stored is None or stored.ref != intent.ref:
+        logger.error("intent %s is %s (%s), but the journal says %s", intent.id, intent.state, intent.ref, stored)
 
 
 def _read_outcome(request: Request, intent: Intent, response: Response) -> BulkAction:
-    kind = intent.start.kind
     try:
-        return read_action(kind, request, response)
+        return read_action(intent.kind, request, response)
     except DecodeError as exc:
-        started = salvage_action(kind, response)
+        started = salvage_action(intent.kind, response)
         if started is None:
-            raise _ambiguous(request, intent, str(exc)) from exc
+            raise ambiguous(intent, str(exc)) from exc
         logger.warning("%s started %s, whose other fields could not be read: %s", request, started.ref, exc)
         return started
     except CloseBulkError as exc:
         if is_rejection(response.status):
             raise
-        raise _ambiguous(request, intent, str(exc)) from exc
-
-
-def _ambiguous(request: Request, intent: Intent, reason: str) -> AmbiguousStartError:
-    message = (
-        f"{request} may or may not have started a job, and was not sent again: {reason}. "
-        f"Look for it in the list of {intent.start.kind} actions before you start it once more (intent {intent.id})"
-    )
-    return AmbiguousStartError(message, intent=intent)
-
-
-async def _outlast(tasks: set[asyncio.Task[BulkAction]]) -> bool:
-    """Until all are done, however often the caller is cancelled meanwhile; says whether it was."""
-    was_cancelled = False
-    while pending := {task for task in tasks if not task.done()}:
-        try:
-            await asyncio.wait(pending)
-        except asyncio.CancelledError:
-            was_cancelled = True
-    return was_cancelled
-
-
-def _log_unclaimed(post: _Post) -> None:
-    if post.task.cancelled():
-        return
-    error = post.task.exception()
-    if error is None:
-        logger.warning("%s: its caller was cancelled, and it started %s", post.request, post.task.result().ref)
-    else:
-        logger.warning("%s: its caller was cancelled, and it ended with: %s", post.request, error)
+        raise ambiguous(intent, str(exc)) from exc

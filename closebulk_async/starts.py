@@ -170,14 +170,6 @@ class SequenceStart(_Start[BulkSequenceSubscription]):
 Start: TypeAlias = EmailStart | DeleteStart | EditStart | SequenceStart
 
 
-@attrs.frozen
-class Intent:
-    """A start that was written down before it was sent. `id` is the client's own; the service never sees it."""
-
-    id: str
-    start: Start
-
-
 _FIELD = frozenset({"custom_field_id", "custom_field_name"})
 _VALUE = frozenset({"custom_field_value", "custom_field_values"})
 _SET_FIELD = Rule(exactly_one_of=(_FIELD, _VALUE), allowed=frozenset({"custom_field_operation"}))

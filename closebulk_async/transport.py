@@ -118,6 +118,17 @@ class Transport:
         """The policy of all requests that are given none of their own."""
         return self._settings.retry
 
+    @property
+    def base_url(self) -> str:
+        """Where all requests go, without a slash at the end."""
+        return self._settings.base_url
+
+    def check_open(self) -> None:
+        """Raise ClientClosedError where no request may be sent, not yet or no more."""
+        if not self._is_open:
+            message = "this client is not open: use it inside `async with CloseBulk(...) as close:`"
+            raise ClientClosedError(message)
+
     def open(self) -> None:
         """Allow requests. Raises ClientClosedError where they were allowed once and are over."""
         if self._is_closed:
@@ -276,9 +287,7 @@ class Transport:
         return exc
 
     def _session(self, *, reuse: bool) -> aiohttp.ClientSession:
-        if not self._is_open:
-            message = "this client is not open: use it inside `async with CloseBulk(...) as close:`"
-            raise ClientClosedError(message)
+        self.check_open()
         if self._callers_session is not None:
             if self._callers_session.closed:
                 message = "the session that this client was given is closed"

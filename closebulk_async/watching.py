@@ -23,7 +23,7 @@ from closebulk_async.progress import Meter, observe
 from closebulk_async.wire import build_get, read_action
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from closebulk_async.transport import Transport
 
@@ -47,6 +47,10 @@ async def poll_once(transport: Transport, ref: JobRef[Any]) -> BulkAction:
     """Read the action, without a repeat: for whoever polls, the next poll is the repeat."""
     request = build_get(ref)
     return read_action(ref.kind, request, await transport.send(request, retry=NO_RETRY))
+
+
+def _movable(action: BulkAction) -> tuple[object, ...]:
+    return action.status, action.n_objects_processed, action.n_objects
 
 
 class Watch:
@@ -175,7 +179,7 @@ class Watch:
                 self._schedule(0.0)
                 return
             try:
-                read: BulkAction | CloseBulkError = await poll_once(watcher.transport, self.ref)
+                read: BulkAction | CloseBulkError = await self._poll_and_note()
             except CloseBulkError as exc:
                 read = exc
         self._poll = None
@@ -185,6 +189,12 @@ class Watch:
             self._on_bad_poll(read)
         else:
             self._on_good_poll(read)
+
+    async def _poll_and_note(self) -> BulkAction:
+        action = await poll_once(self._watcher.transport, self.ref)
+        if self.meter is None or _movable(self.meter.action) != _movable(action):
+            await self._watcher.note(action)
+        return action
 
     def _on_good_poll(self, action: BulkAction) -> None:
         watcher = self._watcher
@@ -264,11 +274,19 @@ class Watch:
 class Watcher:
     """All watches of a client. Nothing runs while nobody waits."""
 
-    def __init__(self, transport: Transport, *, clock: Clock, policy: PollPolicy) -> None:
-        """Watch nothing yet."""
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        clock: Clock,
+        policy: PollPolicy,
+        note: Callable[[BulkAction], Awaitable[None]],
+    ) -> None:
+        """Watch nothing yet. `note` is told what a poll has read when something has changed; it must not raise."""
         self.transport = transport
         self.clock = clock
         self.policy = policy
+        self.note = note
         self.alarms = Alarms(clock)
         self.slots = asyncio.Semaphore(policy.concurrency)
         self._watches: dict[JobRef[Any], Watch] = {}

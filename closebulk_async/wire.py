@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import attrs
 import orjson
@@ -37,9 +38,6 @@ from closebulk_async.models import (
 )
 from closebulk_async.ratelimit import retry_after
 
-if TYPE_CHECKING:
-    from closebulk_async.starts import Start
-
 A = TypeVar("A", bound=BulkAction)
 
 
@@ -50,6 +48,8 @@ class KindOfAction(Generic[A]):
     kind: Kind
     model: type[A]
     path: str
+    echoed: frozenset[str]
+    """What of a POST's body the object shows again, beside `ECHOED_BY_ALL`."""
     list_filters: frozenset[str] = frozenset()
 
     @property
@@ -58,13 +58,46 @@ class KindOfAction(Generic[A]):
         return frozenset(field.name for field in attrs.fields(self.model)) - {"extra"}
 
 
+ECHOED_BY_ALL: Mapping[str, object] = MappingProxyType(
+    {"query": None, "results_limit": None, "s_query": {}, "send_done_email": True, "sort": []}
+)
+"""What objects of every kind show again of the POST, with what they show where it was not sent."""
+
 KINDS: Mapping[Kind, KindOfAction[Any]] = MappingProxyType(
     {
-        Kind.EMAIL: KindOfAction(Kind.EMAIL, BulkEmail, "/bulk_action/email/", frozenset({"template_id"})),
-        Kind.DELETE: KindOfAction(Kind.DELETE, BulkDelete, "/bulk_action/delete/"),
-        Kind.EDIT: KindOfAction(Kind.EDIT, BulkEdit, "/bulk_action/edit/"),
+        Kind.EMAIL: KindOfAction(
+            Kind.EMAIL,
+            BulkEmail,
+            "/bulk_action/email/",
+            echoed=frozenset({"contact_preference", "email_account_id", "sender", "template_id"}),
+            list_filters=frozenset({"template_id"}),
+        ),
+        Kind.DELETE: KindOfAction(
+            Kind.DELETE, BulkDelete, "/bulk_action/delete/", echoed=frozenset({"bulk_object_type"})
+        ),
+        # Not `custom_field_id`, `custom_field_values` and `custom_field_operation`: its object has no place for them.
+        Kind.EDIT: KindOfAction(
+            Kind.EDIT,
+            BulkEdit,
+            "/bulk_action/edit/",
+            echoed=frozenset({"custom_field_name", "custom_field_value", "lead_status_id", "type"}),
+        ),
         Kind.SEQUENCE_SUBSCRIPTION: KindOfAction(
-            Kind.SEQUENCE_SUBSCRIPTION, BulkSequenceSubscription, "/bulk_action/sequence_subscription/"
+            Kind.SEQUENCE_SUBSCRIPTION,
+            BulkSequenceSubscription,
+            "/bulk_action/sequence_subscription/",
+            echoed=frozenset(
+                {
+                    "action_type",
+                    "calls_assigned_to",
+                    "contact_preference",
+                    "from_phone_number_id",
+                    "sender_account_id",
+                    "sender_email",
+                    "sender_name",
+                    "sequence_id",
+                }
+            ),
         ),
     }
 )
@@ -82,17 +115,21 @@ its API changes an object elsewhere."""
 
 @attrs.define(kw_only=True)  # not frozen: one is made for each request, and that would cost four times as much
 class Request:
-    """One request, before the base URL and the headers are added. `body` is JSON text."""
+    """One request, before the base URL and the headers are added. `body` is JSON text.
+
+    `only_reads` is for a request that changes nothing although it is no GET.
+    """
 
     method: str
     path: str
     query: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
+    only_reads: bool = False
 
     @property
     def is_safe_to_repeat(self) -> bool:
         """Whether sending it twice is the same as once."""
-        return self.method == "GET"
+        return self.only_reads or self.method == "GET"
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -142,9 +179,15 @@ def build_list(
     return Request(method="GET", path=KINDS[kind].path, query=query)
 
 
-def build_create(start: Start) -> Request:
+def build_create(kind: Kind, body: bytes) -> Request:
     """Start an action. Not safe to repeat: the service has no idempotency key, and a second POST is a second job."""
-    return Request(method="POST", path=KINDS[start.kind].path, body=start.to_json())
+    return Request(method="POST", path=KINDS[kind].path, body=body)
+
+
+def build_count(query: Mapping[str, Any]) -> Request:
+    """Count what an Advanced-Filtering query matches, without reading any of it."""
+    body = orjson.dumps({"include_counts": True, "query": query, "results_limit": 0})
+    return Request(method="POST", path="/data/search/", body=body, only_reads=True)
 
 
 def build_set_status(ref: JobRef[Any], status: Status) -> Request:
@@ -222,6 +265,22 @@ def read_page(kind: Kind, request: Request, response: Response) -> Page[Any]:
     return Page(rows, has_more)
 
 
+def read_count(request: Request, response: Response) -> int:
+    """How many objects a query matches, by the answer to `build_count`.
+
+    `total` is all of them; `limited` beside it is what the `results_limit` of the search leaves, here none. Raises the
+    APIError of the answer's status, or DecodeError.
+    """
+    check_status(request, response)
+    body = _parse_body(response.body)
+    count = body.get("count") if isinstance(body, Mapping) else None
+    total = count.get("total") if isinstance(count, Mapping) else None
+    if type(total) is not int or total < 0:
+        message = f"'count' holds {count!r}, where 'total' must be a number of objects"
+        raise _misfit(message, request, response)
+    return total
+
+
 def _misfit(message: str, request: Request, response: Response) -> DecodeError:
     return DecodeError(message, status=response.status, request=str(request), body=_text(response.body))
 
@@ -258,6 +317,40 @@ def hint(response: Response) -> float | None:
     is_throttled = response.status == HTTPStatus.TOO_MANY_REQUESTS
     body = _parse_body(response.body) if is_throttled else None
     return retry_after(response.headers, body=body, now=response.now, is_throttled=is_throttled)
+
+
+def server_time(response: Response) -> datetime | None:
+    """The service's own time, in whole seconds, as the `Date` header says; None where it says none."""
+    try:
+        moment = parsedate_to_datetime(response.headers.get("date", ""))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # «-0000», by which RFC 5322 means UTC too
+
+
+@attrs.frozen
+class Me:
+    """Whose key it is."""
+
+    user_id: str
+    organization_ids: Sequence[str]
+
+
+def build_me() -> Request:
+    """Read whose key it is."""
+    return Request(method="GET", path="/me/")
+
+
+def read_me(request: Request, response: Response) -> Me:
+    """The user of an answer. Raises the APIError of its status, or DecodeError."""
+    check_status(request, response)
+    body = _parse_body(response.body)
+    id_ = body.get("id") if isinstance(body, Mapping) else None
+    if not isinstance(body, Mapping) or not isinstance(id_, str):
+        message = "there is no 'id'"
+        raise _misfit(message, request, response)
+    rows = [row for row in _as_list(body.get("organizations")) if isinstance(row, Mapping)]
+    return Me(id_, [row["id"] for row in rows if isinstance(row.get("id"), str)])
 
 
 def _text(body: bytes) -> str:

@@ -22,9 +22,25 @@ VALUES, OUTSIDE, SDK, PROGRAMS = 1, 2, 3, 4
 
 BANDS: Mapping[str, int] = {
     **dict.fromkeys(("errors", "models", "query", "policy", "progress", "convert", "wire", "starts"), VALUES),
-    **dict.fromkeys(("ratelimit", "signing", "telemetry", "version"), VALUES),
+    **dict.fromkeys(("ratelimit", "signing", "telemetry", "version", "intents", "fingerprints"), VALUES),
     **dict.fromkeys(("clock", "limiter", "auth", "settings", "transport", "journal"), OUTSIDE),
+    **dict.fromkeys(("sqlite_journal", "journal_tables", "owners"), OUTSIDE),
     **dict.fromkeys(("starting", "watching", "waiting", "batches", "endpoints", "kinds", "client"), SDK),
+    **dict.fromkeys(
+        (
+            "account",
+            "owning",
+            "keeping",
+            "fencing",
+            "reconciling",
+            "recovering",
+            "creating",
+            "attempts",
+            "counting",
+            "operations",
+        ),
+        SDK,
+    ),
     **dict.fromkeys(("exports", "search", "outcomes"), SDK),
     **dict.fromkeys(("webhooks", "cli", "dashboard", "integrations", "testing", "simulator"), PROGRAMS),
     "__init__": SDK,

@@ -1,0 +1,213 @@
+"""One `create`, from the intent to the action: how the steps of a start follow each other, whatever goes wrong."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import TYPE_CHECKING
+
+import attrs
+
+from closebulk_async.account import Account
+from closebulk_async.clock import Clock
+from closebulk_async.counting import check_matches
+from closebulk_async.errors import (
+    AmbiguousStartError,
+    IdempotencyConflictError,
+    JournalError,
+    RateLimitedError,
+    TransportError,
+    asked_wait,
+)
+from closebulk_async.fencing import Fences
+from closebulk_async.fingerprints import fingerprint_of
+from closebulk_async.intents import Intent, State
+from closebulk_async.journal import Journal
+from closebulk_async.owning import Ownership, Standing
+from closebulk_async.recovering import Recovery, given_up
+from closebulk_async.starting import StartOptions, start_once
+from closebulk_async.transport import Delivery, Patience, Transport
+
+if TYPE_CHECKING:
+    from closebulk_async.models import BulkAction
+    from closebulk_async.starts import Start
+
+logger = logging.getLogger("closebulk_async")
+
+
+@attrs.frozen(kw_only=True)
+class Workshop:
+    """What every start of a client works with."""
+
+    transport: Transport
+    journal: Journal
+    account: Account
+    ownership: Ownership
+    fences: Fences
+    recovery: Recovery
+    clock: Clock
+
+    async def write_intent(self, start: Start, options: StartOptions) -> Intent:
+        """The intent of a start, not yet in the journal."""
+        return Intent(
+            id=uuid.uuid4().hex,
+            scope=await self.account.scope(),
+            kind=start.kind,
+            body=start.to_json(),
+            fingerprint=fingerprint_of(start.kind, start.body()),
+            created_at=self.clock.now(),
+            idempotency_key=options.idempotency_key,
+            created_by=self.account.known_user_id,
+            owner=await self.ownership.name(),
+        )
+
+
+class Creation:
+    """One start, until its action is known or an error is.
+
+    Only one with the same fingerprint may run at a time in a client; between clients the journal sees to that.
+    """
+
+    def __init__(
+        self,
+        workshop: Workshop,
+        start: Start,
+        options: StartOptions,
+        *,
+        delivery: Delivery,
+        ambiguous_before: frozenset[str],
+    ) -> None:
+        """`ambiguous_before` are intents whose callers were told so before this start was asked for."""
+        self._shop = workshop
+        self._start = start
+        self._options = options
+        self._delivery = delivery
+        self._ambiguous_before = ambiguous_before
+        self._patience = Patience(workshop.transport.retry)
+        self._may_resend = options.on_ambiguous == "resend"
+        self._action: BulkAction | None = None
+        """As the POST, or looking for its outcome, has shown it."""
+        self._doubt: AmbiguousStartError | None = None
+        """That of this start's own POST."""
+
+    async def run(self, intent: Intent) -> BulkAction:
+        """The action of the intent; see `Starter.start` for what it raises."""
+        held = await self._shop.journal.begin(intent)
+        try:
+            while held.ref is None:
+                held = await self._step(held, intent)
+        except BaseException:
+            await self._let_go(held.id)
+            raise
+        if self._action is not None and not self._action.unset:
+            return self._action  # what this very POST was answered with
+        return await self._shop.recovery.read(held.ref, seen=self._action)
+
+    async def _step(self, held: Intent, wanted: Intent) -> Intent:
+        """The intent after the next thing that can be done for it."""
+        self._shop.transport.check_open()
+        if not held.asks_the_same_as(wanted):
+            return await self._rebind(held, wanted)
+        if held.state is State.NEW:
+            return await self._send(held)
+        if held.state is State.POSTING:
+            return await self._settle(held)
+        # Somebody gave it up meanwhile, so that its key is free.
+        return await self._shop.journal.begin(attrs.evolve(wanted, id=uuid.uuid4().hex))
+
+    async def _rebind(self, held: Intent, wanted: Intent) -> Intent:
+        """The key for another request: allowed as long as nothing has run under it."""
+        if held.state is not State.NEW:
+            message = (
+                f"the idempotency key {held.idempotency_key!r} belongs to another request: intent {held.id} is "
+                f"{held.state}{f' with {held.ref}' if held.ref else ''}. Use another key"
+            )
+            raise IdempotencyConflictError(message, intent=held)
+        rebound = attrs.evolve(wanted, id=held.id, version=held.version)
+        return await self._shop.journal.swap(rebound) or await self._shop.recovery.get(held.id)
+
+    async def _send(self, held: Intent) -> Intent:
+        shop = self._shop
+        if self._options.max_matches is not None:
+            await check_matches(
+                shop.transport, self._start, most=self._options.max_matches, timeout=self._options.timeout
+            )
+        fence = await shop.fences.take(held.kind)
+        try:
+            async with shop.ownership.renewing(held.id):
+                self._action = await start_once(
+                    shop.transport,
+                    shop.journal,
+                    held,
+                    fence=fence,
+                    owner=await shop.ownership.name(),
+                    leased_until=shop.ownership.lease_end(),
+                    delivery=self._delivery,
+                    timeout=self._options.timeout,
+                )
+        except AmbiguousStartError as exc:
+            self._doubt = exc
+        except (RateLimitedError, TransportError) as exc:
+            # Where the server said when, it is not counted as a failed attempt.
+            asked = asked_wait(exc)
+            delay = self._patience.delay(asked=asked, counts=asked is None)
+            if delay is None or self._delivery.is_withdrawn:
+                raise
+            logger.info("%s; trying again in %.1f s", exc, delay)
+            await shop.transport.sleep(delay)
+        else:
+            if self._action is None:
+                return await self._make_way(held)
+        return await shop.recovery.get(held.id)
+
+    async def _settle(self, posting: Intent) -> Intent:
+        """An ambiguous intent: that of this start's own POST, or of an earlier one that it asks for once more."""
+        doubt, self._doubt = self._doubt, None
+        if doubt is not None and (self._delivery.is_withdrawn or self._options.on_ambiguous == "raise"):
+            raise doubt  # nobody waits any more, or the caller wants to look for it by himself
+        async with self._shop.ownership.renewing(posting.id):
+            finding = await self._shop.recovery.settle(
+                posting, may_resend=self._may_resend, doubt=None if doubt is None else doubt.__cause__
+            )
+        self._action = finding.action
+        self._may_resend = self._may_resend and finding.outcome != "missing"  # once is enough
+        return finding.intent
+
+    async def _make_way(self, held: Intent) -> Intent:
+        """For an intent that may not become `posting`: because another one of its fingerprint is, or it was changed."""
+        journal, recovery = self._shop.journal, self._shop.recovery
+        rivals = await journal.unfinished(held.scope, fingerprint=held.fingerprint)
+        rival = next((each for each in rivals if each.state is State.POSTING and each.id != held.id), None)
+        if rival is None:
+            return await recovery.get(held.id)
+        if await self._continues(held, rival):
+            logger.info("an equal start is ambiguous: its intent %s is settled in place of %s", rival.id, held.id)
+            await journal.swap(given_up(held))
+            return rival
+        # What responses do not echo cannot tell the two apart, so that they must not be under way together.
+        settled = (await recovery.settle(rival)).intent
+        if settled.state is State.NEW and settled.idempotency_key is None:
+            await journal.swap(given_up(settled))  # nobody can ask for it again
+        return await recovery.get(held.id)
+
+    async def _continues(self, held: Intent, rival: Intent) -> bool:
+        """Whether the caller means the job of the earlier start: it is equal, and nobody else was told its outcome."""
+        if held.idempotency_key or rival.idempotency_key or not held.asks_the_same_as(rival):
+            return False
+        return rival.id in self._ambiguous_before or await self._shop.ownership.standing(rival) is Standing.DEAD
+
+    async def _let_go(self, id: str) -> None:
+        """Leave the intent of a start that has failed as others may find it."""
+        shop = self._shop
+        try:
+            intent = await shop.journal.get(id)
+            if intent is None or intent.owner != await shop.ownership.name():
+                return
+            if intent.state is State.POSTING:
+                await shop.journal.swap(attrs.evolve(intent, leased_until=shop.clock.now()))
+            elif intent.state is State.NEW:
+                await shop.journal.swap(
+                    attrs.evolve(intent, owner=None) if intent.idempotency_key else given_up(intent)
+                )
+        except JournalError as exc:
+            logger.warning("intent %s stays as it was: %s", id, exc)

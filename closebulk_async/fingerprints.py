@@ -1,0 +1,70 @@
+"""What of a start its action shows again, in one spelling: how the action of a lost answer is recognised."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from closebulk_async.errors import FieldNotRequested
+from closebulk_async.query import sort_query
+from closebulk_async.wire import ECHOED_BY_ALL, KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from closebulk_async.models import BulkAction, Kind
+
+FREE_FORM = frozenset({"query", "s_query", "sort"})
+"""Fields that the service may spell otherwise than they were sent."""
+
+_SHOWN_UNSENT = {**ECHOED_BY_ALL, "bulk_object_type": "lead"}
+"""What an object shows for a field that was not sent; None for all others."""
+
+
+def fingerprint_of(kind: Kind, body: Mapping[str, Any]) -> str:
+    """A digest of those fields of a POST's body that responses echo: equal for requests that they cannot tell apart."""
+    return _digest({name: _normal(name, body.get(name)) for name in echoed_fields(kind)})
+
+
+def fingerprint_of_action(action: BulkAction) -> str:
+    """The digest that the POST of this action must have had. Fields that it does not show count as not sent."""
+    return _digest({name: _normal(name, _shown(action, name)) for name in echoed_fields(action.kind)})
+
+
+def may_come_from(action: BulkAction, body: Mapping[str, Any]) -> bool:
+    """Whether the action may be the one of this POST, even if the service spells its query or fills in defaults."""
+    sent = {name: value for name, value in body.items() if name in echoed_fields(action.kind) - FREE_FORM}
+    return all(
+        _normal(name, value) == _normal(name, shown)
+        for name, value in sent.items()
+        if (shown := _shown(action, name)) is not None
+    )
+
+
+def echoed_fields(kind: Kind) -> frozenset[str]:
+    """The fields of a POST that the objects of a kind show again."""
+    return KINDS[kind].echoed.union(ECHOED_BY_ALL)
+
+
+def _shown(action: BulkAction, name: str) -> object:
+    try:
+        return getattr(action, name)
+    except FieldNotRequested:
+        return None
+
+
+def _normal(name: str, value: object) -> object:
+    if value is None:
+        return _SHOWN_UNSENT.get(name)
+    if name == "s_query":
+        return sort_query(value)
+    # The schema knows texts only; what a number or a list becomes is not documented, its JSON is the best guess.
+    if name == "custom_field_value" and not isinstance(value, str):
+        return orjson.dumps(value).decode()
+    return value
+
+
+def _digest(fields: Mapping[str, object]) -> str:
+    return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()

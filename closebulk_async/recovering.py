@@ -1,0 +1,246 @@
+"""What a lost answer or a crash left open: settle it, for a start that needs to know, after a restart, or by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from closebulk_async.errors import (
+    AmbiguousStartError,
+    ClientClosedError,
+    CloseBulkError,
+    InvalidRequestError,
+    JournalError,
+    StartError,
+)
+from closebulk_async.intents import Intent, Sighting, State
+from closebulk_async.models import BulkAction, JobRef
+from closebulk_async.owning import Ownership, Standing
+from closebulk_async.reconciling import Finding, Reconciler
+from closebulk_async.starting import ambiguous, start_of, unsent
+from closebulk_async.wire import build_get, read_action
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from closebulk_async.account import Account
+    from closebulk_async.clock import Clock
+    from closebulk_async.journal import Journal
+    from closebulk_async.transport import Transport
+
+logger = logging.getLogger("closebulk_async")
+
+BUSY_WAIT = 0.25
+"""Seconds between two looks at an intent that another client works on: about as long as its POST takes."""
+
+RECOVERED_AT_ONCE = 8
+"""Intents that are looked into at the same time: most of them cost one request, an ambiguous one waits for seconds."""
+
+
+@attrs.frozen(kw_only=True)
+class Recovered:
+    """One intent that was left open, and what has become of it.
+
+    `action` is its action as it is now, running or ended. Without one, `intent.state` is `new` (proved never to have
+    run: the same `create` with its idempotency key sends it) or `error` says why its outcome is unknown.
+    """
+
+    intent: Intent
+    action: BulkAction | None = None
+    error: CloseBulkError | None = None
+
+    @property
+    def ref(self) -> JobRef[Any] | None:
+        """The action's ref, also where it could not be read just now."""
+        return self.intent.ref
+
+
+class Recovery:
+    """Settles what is open in a journal. It sends no POST."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        journal: Journal,
+        account: Account,
+        ownership: Ownership,
+        reconciler: Reconciler,
+        clock: Clock,
+    ) -> None:
+        """Look at nothing yet."""
+        self._transport = transport
+        self._journal = journal
+        self._account = account
+        self._ownership = ownership
+        self._reconciler = reconciler
+        self._clock = clock
+
+    async def settle(self, intent: Intent, *, may_resend: bool = False, doubt: BaseException | None = None) -> Finding:
+        """What has become of an intent that was found in `posting`; it is no longer that, or AmbiguousStartError.
+
+        Waits while its owner works on it; `doubt` says that this is the caller itself, and what its POST came to. Where
+        no action is found, it becomes `new` again if its owner is proved dead, or if `may_resend`.
+        """
+        standing = Standing.OURS if doubt else await self._ownership.standing(intent)
+        while standing is Standing.BUSY:
+            await self._transport.sleep(BUSY_WAIT)
+            self._transport.check_open()
+            intent = await self.get(intent.id)
+            if intent.state is not State.POSTING:
+                return Finding(intent=intent, outcome="settled")
+            standing = await self._ownership.standing(intent)
+        finding = await self._reconciler.look_for(intent)
+        if finding.outcome in {"adopted", "settled"}:
+            return finding
+        if finding.outcome == "missing" and (may_resend or standing is Standing.DEAD):
+            freed = await self._journal.swap(unsent(finding.intent))
+            return attrs.evolve(finding, intent=freed or await self.get(intent.id))
+        raise self._ambiguous(finding, doubt) from (doubt or finding.error)
+
+    def _ambiguous(self, finding: Finding, doubt: BaseException | None) -> AmbiguousStartError:
+        refs = " or ".join(str(action.ref) for action in finding.candidates)
+        reason = {
+            "missing": "no such action is in the list, long enough after it",
+            "several": f"it may be {refs}",
+            "unknown": f"the list could not be read: {finding.error}",
+        }[finding.outcome]
+        return ambiguous(
+            finding.intent,
+            f"{doubt}; {reason}" if doubt else reason,
+            candidates=finding.candidates,
+            reconcile=partial(self.reconcile, finding.intent.id),
+        )
+
+    async def get(self, id: str) -> Intent:
+        """The intent of that id. Raises InvalidRequestError where there is none."""
+        intent = await self._journal.get(id)
+        if intent is None:
+            message = f"the journal has no intent {id!r}"
+            raise InvalidRequestError(message)
+        return intent
+
+    async def reconcile(self, id: str) -> BulkAction:
+        """The action of an intent, as it is now. AmbiguousStartError where it stays unknown.
+
+        StartError where it is known that there is none.
+        """
+        intent, seen = await self.get(id), None
+        if intent.state is State.POSTING:
+            finding = await self.settle(intent)
+            intent, seen = finding.intent, finding.action
+        if intent.ref is None:
+            message = f"intent {id} has no action: it is {intent.state}. Call create once more if it is wanted"
+            raise StartError(message)
+        return await self.read(intent.ref, seen=seen)
+
+    async def adopt(self, id: str, ref: JobRef[Any]) -> BulkAction:
+        """Make the action of `ref` the one of an intent: for an operator who knows that it is.
+
+        Raises InvalidRequestError where the intent has an action, or the action belongs to another intent.
+        """
+        intent = await self.get(id)
+        if ref.kind is not intent.kind:
+            message = f"{ref} is of the kind {ref.kind}, and intent {id} starts one of the kind {intent.kind}"
+            raise InvalidRequestError(message)
+        action = await self.read(ref)
+        if intent.state in {State.NEW, State.POSTING}:
+            if await self._journal.swap(start_of(intent, action, at=self._clock.now())) is not None:
+                return action
+            intent = await self.get(id)
+        if intent.ref == ref:
+            return action
+        owner = f"it is {intent.state} with {intent.ref}" if intent.ref else f"{ref} belongs to another intent"
+        message = f"intent {id} cannot adopt {ref}: {owner}"
+        raise InvalidRequestError(message)
+
+    async def abandon(self, id: str) -> None:
+        """Give an intent up: for an operator who knows that it has no action, or wants to hear no more of it.
+
+        Its idempotency key is free again unless it has an action. Raises StartError while a client works on it.
+        """
+        intent = await self.get(id)
+        while intent.is_open:
+            if intent.state is State.POSTING and await self._ownership.standing(intent) is Standing.BUSY:
+                message = f"intent {id} is being sent right now: wait until its outcome is known"
+                raise StartError(message)
+            if await self._journal.swap(given_up(intent)) is not None:
+                return
+            intent = await self.get(id)
+
+    async def read(self, ref: JobRef[Any], *, seen: BulkAction | None = None) -> BulkAction:
+        """The action as it is now, or `seen` where it cannot be read."""
+        try:
+            return await self._transport.read(build_get(ref), partial(read_action, ref.kind))
+        except CloseBulkError as exc:
+            if seen is None:
+                raise
+            logger.info("%s was found, and could not be read whole: %s", ref, exc)
+            return seen
+
+    async def recover(self) -> AsyncGenerator[Recovered, None]:
+        """Everything that is open and that no other living client works on, each once, as it becomes known."""
+        scope = await self._account.scope()
+        slots = asyncio.Semaphore(RECOVERED_AT_ONCE)
+        tasks = {
+            asyncio.get_running_loop().create_task(self._recover(intent, slots), name=f"closebulk_async {intent.id}")
+            for intent in await self._journal.unfinished(scope)
+        }
+        try:
+            while tasks:
+                done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    if (recovered := task.result()) is not None:
+                        yield recovered
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _recover(self, intent: Intent, slots: asyncio.Semaphore) -> Recovered | None:
+        """None where there is nothing to tell: others work on it, or it never ran and nobody can ask for it."""
+        async with slots:
+            standing = await self._ownership.standing(intent)
+            if standing is Standing.BUSY or (standing is Standing.SILENT and intent.state is not State.POSTING):
+                return None
+            action = None
+            if intent.state is State.POSTING:
+                try:
+                    finding = await self.settle(intent)
+                except (ClientClosedError, JournalError):
+                    raise
+                except CloseBulkError as exc:
+                    return Recovered(intent=intent, error=exc)
+                intent, action = finding.intent, finding.action
+            if intent.ref is None:
+                return await self._recover_unsent(intent)
+            return await self._recover_started(intent, intent.ref, seen=action)
+
+    async def _recover_unsent(self, intent: Intent) -> Recovered | None:
+        if intent.idempotency_key is not None and intent.is_open:
+            return Recovered(intent=intent)
+        if intent.is_open:
+            await self._journal.swap(given_up(intent))
+        return None
+
+    async def _recover_started(self, intent: Intent, ref: JobRef[Any], *, seen: BulkAction | None) -> Recovered | None:
+        taken = await self._journal.swap(attrs.evolve(intent, owner=await self._ownership.name()))
+        if taken is None:
+            return None  # another one that recovers was quicker
+        try:
+            action = await self.read(ref, seen=seen)
+        except CloseBulkError as exc:
+            return Recovered(intent=taken, error=exc)
+        sighting = Sighting.of(action, at=self._clock.now())
+        await self._journal.progress(intent.scope, ref, sighting, is_final=action.is_final)
+        return Recovered(intent=await self.get(intent.id), action=action)
+
+
+def given_up(intent: Intent) -> Intent:
+    """The intent, of which nothing more will be learned. Without an action its key is free again."""
+    key = intent.idempotency_key if intent.ref else None
+    return attrs.evolve(intent, state=State.FINAL, idempotency_key=key, fence=None, owner=None, leased_until=None)
