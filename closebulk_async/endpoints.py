@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, Unpack, cast
 
+from closebulk_async.counting import Preview
 from closebulk_async.models import BulkAction, Kind, Status
 from closebulk_async.operations import (
     ActionLike,
     Engine,
     WaitKeywords,
     get_action,
+    preview_action,
     set_status,
+    split_keywords,
     start_action,
     to_ref,
     wait_for,
 )
-from closebulk_async.policy import to_seconds_or_none
 from closebulk_async.wire import MAX_PAGE, build_list, check_count, read_page
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 
     from closebulk_async.models import JobRef, Page
     from closebulk_async.starts import Start
     from closebulk_async.waiting import Wait
 
 A = TypeVar("A", bound=BulkAction)
+E = TypeVar("E", bound="BulkActions[Any]")
+P = ParamSpec("P")
 
 
 class BulkActions(Generic[A]):
     """What the endpoints of all kinds can do."""
 
     kind: ClassVar[Kind]
+    start_class: ClassVar[type[Start]]
 
     def __init__(self, engine: Engine) -> None:
         """Made by the client."""
@@ -130,7 +136,28 @@ class BulkActions(Generic[A]):
     def _ref(self, action: ActionLike[A]) -> JobRef[A]:
         return to_ref(action, kind=self.kind)
 
-    async def _create(self, cls: type[Start], keywords: Mapping[str, Any]) -> A:
-        given = dict(keywords)
-        timeout = to_seconds_or_none(given.pop("timeout", None), name="timeout")
-        return cast("A", await start_action(self._engine, cls(**given), timeout=timeout))
+    async def _create(self, keywords: Mapping[str, Any]) -> A:
+        return cast("A", await start_action(self._engine, *split_keywords(self.start_class, keywords)))
+
+    async def _preview(self, keywords: Mapping[str, Any]) -> Preview:
+        return await preview_action(self._engine, *split_keywords(self.start_class, keywords))
+
+
+def derive_preview(
+    create: Callable[Concatenate[E, P], Awaitable[object]],
+) -> Callable[Concatenate[E, P], Coroutine[Any, Any, Preview]]:
+    """The `preview` that takes what a `create` takes: its overloads are the overloads of both."""
+    signature = inspect.signature(create)
+
+    async def preview(self: E, /, *args: P.args, **keywords: P.kwargs) -> Preview:
+        """What `create` with these keywords would send, and how many leads it would act on; starts nothing.
+
+        Nothing is sent but the count, which a query in the legacy search language has none of. Raises what `create`
+        raises for keywords that do not fit and for a query that cannot exclude a lead. `max_matches`, `on_ambiguous`
+        and `idempotency_key` change nothing here.
+        """
+        signature.bind(self, *args, **keywords)
+        return await self._preview(keywords)
+
+    vars(preview)["__signature__"] = signature.replace(return_annotation=Preview.__name__)
+    return preview

@@ -1,9 +1,9 @@
-"""The four endpoints with the typed keywords of their `create`.
+"""The four endpoints with the typed keywords of their `create` and `preview`.
 
 Each `create` raises, before any request, InvalidRequestError for keywords that do not go together and UnsafeQueryError
-for a query that cannot exclude a lead. After the POST it raises the APIError of a rejection, TransportError where
-nothing was sent, and AmbiguousStartError where it may or may not have started a job; it never sends a doubtful POST
-again.
+for a query that cannot exclude a lead, and, before the POST, TooManyMatchesError for more leads than `max_matches`.
+After the POST it raises the APIError of a rejection, TransportError where nothing was sent, and AmbiguousStartError
+where nobody can tell whether it started a job. Each `preview` takes the same keywords and starts nothing.
 
 The overloads say which keywords a type needs. A type that is held in a variable is an `EditType` or a
 `SequenceActionType`: with it, the keywords are checked at run time only.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 
-from closebulk_async.endpoints import BulkActions
+from closebulk_async.endpoints import BulkActions, derive_preview
 from closebulk_async.models import (
     BulkDelete,
     BulkEdit,
@@ -59,6 +59,7 @@ class BulkEmails(BulkActions[BulkEmail]):
     """Bulk emails."""
 
     kind = Kind.EMAIL
+    start_class = EmailStart
 
     async def create(
         self,
@@ -81,7 +82,9 @@ class BulkEmails(BulkActions[BulkEmail]):
             "sender": sender,
             "contact_preference": contact_preference,
         }
-        return await self._create(EmailStart, {**own, **common})
+        return await self._create({**own, **common})
+
+    preview = derive_preview(create)
 
     async def list(
         self,
@@ -110,6 +113,7 @@ class BulkDeletes(BulkActions[BulkDelete]):
     """Bulk deletes."""
 
     kind = Kind.DELETE
+    start_class = DeleteStart
 
     async def create(
         self,
@@ -123,13 +127,16 @@ class BulkDeletes(BulkActions[BulkDelete]):
 
         Whether the service takes `bulk_object_type` in this request is unconfirmed; left out, it deletes leads.
         """
-        return await self._create(DeleteStart, {"bulk_object_type": bulk_object_type, **common})
+        return await self._create({"bulk_object_type": bulk_object_type, **common})
+
+    preview = derive_preview(create)
 
 
 class BulkEdits(BulkActions[BulkEdit]):
     """Bulk edits."""
 
     kind = Kind.EDIT
+    start_class = EditStart
 
     @overload
     async def create(
@@ -216,13 +223,16 @@ class BulkEdits(BulkActions[BulkEdit]):
         holds several, with `custom_field_operation` `replace` (the service's default), `add` or `remove`. What the
         types for contacts, activities, opportunities, global fields and custom objects take is unconfirmed.
         """
-        return await self._create(EditStart, keywords)
+        return await self._create(keywords)
+
+    preview = derive_preview(create)
 
 
 class BulkSequenceSubscriptions(BulkActions[BulkSequenceSubscription]):
     """Bulk sequence subscriptions."""
 
     kind = Kind.SEQUENCE_SUBSCRIPTION
+    start_class = SequenceStart
 
     @overload
     async def create(
@@ -294,4 +304,6 @@ class BulkSequenceSubscriptions(BulkActions[BulkSequenceSubscription]):
         `subscribe` reaches contacts that have never received the sequence. The others act on one sequence, or on every
         one with `all_sequences=True`, which `allow_all` does not imply. What `reassign` takes is unconfirmed.
         """
-        return await self._create(SequenceStart, keywords)
+        return await self._create(keywords)
+
+    preview = derive_preview(create)

@@ -39,6 +39,9 @@ async def create_emails(close: CloseBulk) -> None:
         send_done_email=False,
         extra={"new": 1},
         timeout=timedelta(minutes=1),
+        idempotency_key="campaign",
+        on_ambiguous="resend",
+        max_matches=100,
     )
     assert_type(made, BulkEmail)
     await close.emails.create(template_id="t", email_account_id="e", contact_preference="all", query="ACME")
@@ -47,6 +50,8 @@ async def create_emails(close: CloseBulk) -> None:
     await close.emails.create(template_id="t", email_account_id="e", s_query="ACME")  # type: ignore[arg-type]
     await close.emails.create(template_id="t", email_account_id="e", results_limit="5")  # type: ignore[arg-type]
     await close.emails.create(template_id="t", email_account_id="e", tempalte="x")  # type: ignore[call-arg]
+    await close.emails.create(template_id="t", email_account_id="e", on_ambiguous="hope")  # type: ignore[arg-type]
+    await close.emails.create(template_id="t", email_account_id="e", max_matches="5")  # type: ignore[arg-type]
 
 
 async def create_deletes(close: CloseBulk) -> None:

@@ -1,0 +1,96 @@
+"""How many leads a start would act on, asked before it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from closebulk_async.errors import InvalidRequestError, TooManyMatchesError
+from closebulk_async.fingerprints import fingerprint_of
+from closebulk_async.models import Kind
+from closebulk_async.wire import build_count, read_count
+
+if TYPE_CHECKING:
+    from closebulk_async.starts import SQuery, Start
+    from closebulk_async.transport import Transport
+
+ALL_LEADS: SQuery = {"type": "object_type", "object_type": "lead"}
+
+
+@attrs.frozen(kw_only=True)
+class Preview:
+    """What a `create` with the same keywords would do.
+
+    `count` is how many leads the query matches now, at most `results_limit` of them; None where the service counts no
+    such query (the legacy search text). `fingerprint` is a digest of those fields of the request that an action shows
+    again: starts that no response can tell apart have the same. `request` is the JSON body of the POST.
+    """
+
+    kind: Kind
+    count: int | None
+    fingerprint: str
+    request: dict[str, Any]
+
+
+async def preview_start(transport: Transport, start: Start, *, timeout: float | None = None) -> Preview:
+    """The preview of a start. Nothing is sent but the count."""
+    count = await count_matches(transport, start, timeout=timeout)
+    body = start.body()
+    return Preview(kind=start.kind, count=count, fingerprint=fingerprint_of(start.kind, body), request=body)
+
+
+async def count_matches(transport: Transport, start: Start, *, timeout: float | None = None) -> int | None:
+    """How many leads the start would act on; None, without a request, where the service cannot count its query.
+
+    `timeout` (seconds) bounds each exchange. Raises APIError, TransportError or DecodeError where nobody could tell.
+    """
+    if start.query is not None:
+        return None
+    total = await transport.read(build_count(_counted_query(start.s_query)), read_count, timeout=timeout)
+    return total if start.results_limit is None else min(total, start.results_limit)
+
+
+async def check_matches(transport: Transport, start: Start, *, most: int, timeout: float | None = None) -> None:
+    """Raise TooManyMatchesError where the start would act on more than `most` leads, and as `count_matches` does."""
+    check_countable(start)
+    count = await count_matches(transport, start, timeout=timeout)
+    if count is not None and count > most:
+        message = (
+            f"{start.kind}: the query matches {count} leads, and max_matches allows {most}. "
+            "Narrow the query, or cap it with results_limit"
+        )
+        raise TooManyMatchesError(message, count=count)
+
+
+def check_countable(start: Start) -> None:
+    """Raise InvalidRequestError for a start whose matches the service cannot count."""
+    if start.query is not None:
+        message = (
+            f"{start.kind}: max_matches needs a count, and the service counts an s_query only, not the search text "
+            f"{start.query!r}: say it as an s_query, or leave max_matches out"
+        )
+        raise InvalidRequestError(message)
+
+
+def _counted_query(s_query: SQuery | None) -> SQuery:
+    """The search that finds what a job with this query acts on.
+
+    A job acts on leads. A search has no such default that anybody documents, so that it is told, unless the query names
+    its objects itself: contacts are then counted, and each lead that they lead to has at least one.
+    """
+    if not s_query:
+        return ALL_LEADS
+    if any(node.get("type") == "object_type" for node in _own_nodes(s_query)):
+        return s_query
+    return {"type": "and", "queries": [ALL_LEADS, s_query]}
+
+
+def _own_nodes(node: object) -> Iterator[Mapping[str, Any]]:
+    """The nodes that speak of the objects searched for, and not of those that are related to them."""
+    if isinstance(node, Mapping):
+        yield node
+        children = node.get("queries")
+        for child in (*(children if isinstance(children, list) else ()), node.get("query")):
+            yield from _own_nodes(child)
