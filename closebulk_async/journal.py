@@ -34,7 +34,7 @@ class Journal(Protocol):
         """Make an owner, hold its lock, and return its name."""
 
     async def leave(self, owner: str) -> None:
-        """Give up the lock of an owner: from now on it counts as dead."""
+        """Give up the lock of an owner that entered here: from now on it counts as dead."""
 
     async def is_dead(self, owner: str) -> bool:
         """Whether it is proved that the owner does nothing any more."""
@@ -46,8 +46,8 @@ class Journal(Protocol):
         """Write all of `intent`, if the stored one still has its `version`; return it with the next version.
 
         None, and nothing written, where somebody else has changed it; where it would be the second `posting` one of its
-        scope and fingerprint; or where its ref belongs to another intent of its scope. When an intent that becomes
-        `posting` is returned, it is on disk.
+        scope and fingerprint; or where its ref or its idempotency key belongs to another intent of its scope. When an
+        intent that becomes `posting` is returned, it is on disk.
         """
 
     async def get(self, id: str) -> Intent | None:

@@ -19,15 +19,18 @@ SUFFIX = ".lock"
 
 
 class OwnerLocks:
-    """The files of one folder. Every method blocks, and may raise OSError."""
+    """The files of one folder, `NAME.owners` beside the journal. Every method blocks, and may raise OSError."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, journal: Path) -> None:
         """Touch nothing yet."""
-        self._folder = folder
+        self._folder = journal.with_name(f"{journal.name}.owners")
+        self._journal = journal
         self._held: dict[str, FileLock] = {}
 
     def make_folder(self) -> None:
         """Make the folder, for its user alone, where it is missing."""
+        journal = self._journal.resolve()  # a lock proves something only to those who look for it in the same place
+        self._folder = journal.with_name(f"{journal.name}.owners")
         try:
             self._folder.mkdir(mode=0o700)
         except FileExistsError:
@@ -43,11 +46,15 @@ class OwnerLocks:
             raise OSError(f"{self._folder} is on a disk without locks that end with their process")
         self._held[owner] = lock
 
-    def release(self, owner: str) -> None:
-        """Unlock the file of an owner, and leave it there: that it is free is the proof that the owner has left."""
+    def release(self, owner: str) -> bool:
+        """Unlock the file of an owner that is held here, and leave it there: that it is free is the proof of its end.
+
+        Says whether it was held here.
+        """
         lock = self._held.pop(owner, None)
         if lock is not None:
             lock.release()
+        return lock is not None
 
     def release_all(self) -> None:
         """Unlock every file that is held here."""

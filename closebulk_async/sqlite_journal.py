@@ -91,7 +91,7 @@ class SqliteJournal:
         self._path = Path(path).absolute()  # so that a later change of the working directory changes nothing
         self._clock = SystemClock() if clock is None else clock
         self._keep = to_seconds(keep, name="keep")
-        self._locks = OwnerLocks(self._path.with_name(f"{self._path.name}.owners"))
+        self._locks = OwnerLocks(self._path)
         self._db: aiosqlite.Connection | None = None
         self._opening = asyncio.Lock()
         self._syncing = asyncio.Lock()
@@ -117,13 +117,12 @@ class SqliteJournal:
         return await self._finish(enter)
 
     async def leave(self, owner: str) -> None:
-        """Unlock the file of the owner, note that it is dead, and remove the file."""
+        """Unlock the file of an owner that entered here, note that it is dead, and remove the file."""
 
         async def leave() -> None:
-            await self._opened()
-            await asyncio.to_thread(self._locks.release, owner)
-            await self._run(tables.BURY, {"owner": owner})
-            await asyncio.to_thread(self._locks.remove, [owner])  # last: until then a free lock is the proof
+            if await asyncio.to_thread(self._locks.release, owner):  # nobody may bury the owner of another process
+                await self._run(tables.BURY, {"owner": owner})
+                await asyncio.to_thread(self._locks.remove, [owner])  # last: until then a free lock is the proof
 
         await self._finish(leave)
 
@@ -250,10 +249,10 @@ class SqliteJournal:
         with suppress(FileExistsError):
             self._path.touch(mode=0o600, exist_ok=False)
             self._path.chmod(0o600)  # whatever the umask; SQLite makes its own files like this one
-        self._locks.make_folder()
         with closing(sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_SECONDS)) as db:
             self._switch_to_wal(db)
             db.execute(tables.FORGET, {"before": self._now() - self._keep, "batch": BATCH})
+            self._locks.make_folder()
             with self._locks.taking_free(limit=OWNER_FILES) as dead:
                 self._locks.remove(dead - {owner for (owner,) in db.execute(tables.OWNERS_OF_OPEN)})
             db.execute(tables.FORGET_OWNERS)

@@ -1,0 +1,80 @@
+"""What the tests of journals share: intents, and programs that use a journal in a process of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import uuid
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from closebulk_async.intents import Fence, Intent, Sighting, State
+from closebulk_async.models import BulkEmail, JobRef, Kind
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncIterator
+
+    from closebulk_async.journal import Journal
+
+SCOPE = "https://api.close.com/api/v1 orga_1"
+NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
+DONE = Sighting(status="done", n_objects_processed=5, n_objects=5, at=NOON)
+REF: JobRef[BulkEmail] = JobRef(Kind.EMAIL, "bulkemail_1")
+
+
+def new_intent(**changes: Any) -> Intent:
+    """An intent that no journal has yet; each has a fingerprint of its own."""
+    fresh = {"id": uuid.uuid4().hex, "fingerprint": uuid.uuid4().hex, "created_at": NOON}
+    return Intent(**{"scope": SCOPE, "kind": Kind.EMAIL, "body": b'{"template_id":"tmpl_1"}', **fresh, **changes})
+
+
+async def swapped(journal: Journal, intent: Intent, **changes: Any) -> Intent:
+    """The intent after a swap that succeeds."""
+    after = await journal.swap(attrs.evolve(intent, **changes))
+    assert after is not None
+    return after
+
+
+async def posting(journal: Journal, **changes: Any) -> Intent:
+    """An intent whose POST may have left."""
+    intent = await journal.begin(new_intent(**changes))
+    return await swapped(journal, intent, state=State.POSTING, fence=Fence(ids=frozenset({"bulkemail_0"})))
+
+
+async def started(journal: Journal, ref: JobRef[Any] = REF, **changes: Any) -> Intent:
+    """An intent whose action is known."""
+    return await swapped(journal, await posting(journal, **changes), state=State.STARTED, ref=ref, fence=None)
+
+
+async def finished(journal: Journal, ref: JobRef[Any] = REF, **changes: Any) -> Intent:
+    """An intent whose action has ended."""
+    return await swapped(journal, await started(journal, ref, **changes), state=State.FINAL)
+
+
+def ref_of(number: int) -> JobRef[BulkEmail]:
+    """One of many."""
+    return JobRef(Kind.EMAIL, f"bulkemail_{number}")
+
+
+@asynccontextmanager
+async def running(program: str, *arguments: object) -> AsyncIterator[Process]:
+    """A Python program in a process of its own, which is killed at the end. It hears and speaks line by line."""
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    process = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def said_by(process: Process) -> str:
+    """The next line of a program."""
+    assert process.stdout is not None
+    return (await process.stdout.readline()).decode().strip()
