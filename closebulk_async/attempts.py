@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 import attrs
 
 from closebulk_async.creating import Creation, Workshop
-from closebulk_async.errors import AmbiguousStartError, InvalidRequestError
+from closebulk_async.errors import InvalidRequestError
 from closebulk_async.models import BulkAction
 from closebulk_async.starting import StartOptions
 from closebulk_async.starts import Start
@@ -52,10 +52,11 @@ class Starter:
 
         Raises the APIError of a rejection, TransportError where it was never sent, AmbiguousStartError where it may or
         may not have started, JournalError where it could not be written down before, IdempotencyConflictError,
-        TooManyMatchesError and UnfencedStartError. When the caller is cancelled after the POST may have left, the
-        outcome is awaited, recorded and logged before CancelledError goes on; an equal start that comes meanwhile takes
-        that outcome for its own, because a caller that was cancelled and asks again means the same job.
+        BlockedStartError, TooManyMatchesError and UnfencedStartError. When the caller is cancelled after the POST may
+        have left, the outcome is awaited, recorded and logged before CancelledError goes on; an equal start that comes
+        meanwhile takes that outcome for its own, because a caller that was cancelled and asks again means the same job.
         """
+        self._workshop.transport.check_open()
         if options.idempotency_key is not None and not self._workshop.journal.is_durable:
             message = (
                 "idempotency_key needs a journal that outlives this process: CloseBulk(journal='closebulk.db'). "
@@ -94,11 +95,10 @@ class Starter:
         turn = self._turns.setdefault(intent.fingerprint, asyncio.Lock())
         async with turn:  # what responses cannot tell apart goes one after the other
             try:
-                action = await creation.run(intent)
-            except AmbiguousStartError as exc:
-                self._ambiguous.add(exc.intent.id)
-                raise
-        return action
+                return await creation.run(intent)
+            finally:
+                if creation.left_open is not None:
+                    self._ambiguous.add(creation.left_open)
 
     def _adopt(self, start: Start, options: StartOptions) -> _Attempt | None:
         """An equal start whose POST may have left and that nobody waits for any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -13,6 +14,7 @@ from closebulk_async.clock import Clock
 from closebulk_async.counting import check_matches
 from closebulk_async.errors import (
     AmbiguousStartError,
+    BlockedStartError,
     IdempotencyConflictError,
     JournalError,
     RateLimitedError,
@@ -89,12 +91,14 @@ class Creation:
         """As the POST, or looking for its outcome, has shown it."""
         self._doubt: AmbiguousStartError | None = None
         """That of this start's own POST."""
+        self.left_open: str | None = None
+        """The intent whose outcome is unknown after `run` has failed."""
 
     async def run(self, intent: Intent) -> BulkAction:
         """The action of the intent; see `Starter.start` for what it raises."""
         held = await self._shop.journal.begin(intent)
         try:
-            while held.ref is None:
+            while held.ref is None or not held.asks_the_same_as(intent):
                 held = await self._step(held, intent)
         except BaseException:
             await self._let_go(held.id)
@@ -144,9 +148,11 @@ class Creation:
                     leased_until=shop.ownership.lease_end(),
                     delivery=self._delivery,
                     timeout=self._options.timeout,
+                    reconcile=partial(shop.recovery.reconcile, held.id),
                 )
         except AmbiguousStartError as exc:
             self._doubt = exc
+            return exc.intent
         except (RateLimitedError, TransportError) as exc:
             # Where the server said when, it is not counted as a failed attempt.
             asked = asked_wait(exc)
@@ -155,20 +161,26 @@ class Creation:
                 raise
             logger.info("%s; trying again in %.1f s", exc, delay)
             await shop.transport.sleep(delay)
-        else:
-            if self._action is None:
-                return await self._make_way(held)
-        return await shop.recovery.get(held.id)
+            return await shop.recovery.get(held.id)
+        if self._action is None:
+            return await self._make_way(held)
+        return attrs.evolve(held, ref=self._action.ref)  # whatever the journal came to
 
     async def _settle(self, posting: Intent) -> Intent:
         """An ambiguous intent: that of this start's own POST, or of an earlier one that it asks for once more."""
         doubt, self._doubt = self._doubt, None
         if doubt is not None and (self._delivery.is_withdrawn or self._options.on_ambiguous == "raise"):
             raise doubt  # nobody waits any more, or the caller wants to look for it by himself
-        async with self._shop.ownership.renewing(posting.id):
-            finding = await self._shop.recovery.settle(
-                posting, may_resend=self._may_resend, doubt=None if doubt is None else doubt.__cause__
-            )
+        try:
+            async with self._shop.ownership.renewing(posting.id):
+                finding = await self._shop.recovery.settle(
+                    posting, may_resend=self._may_resend, doubt=None if doubt is None else doubt.__cause__
+                )
+        except JournalError as exc:
+            if doubt is None:
+                raise
+            logger.warning("intent %s cannot be reconciled: %s", posting.id, exc)
+            raise doubt from doubt.__cause__
         self._action = finding.action
         self._may_resend = self._may_resend and finding.outcome != "missing"  # once is enough
         return finding.intent
@@ -184,8 +196,12 @@ class Creation:
             logger.info("an equal start is ambiguous: its intent %s is settled in place of %s", rival.id, held.id)
             await journal.swap(given_up(held))
             return rival
-        # What responses do not echo cannot tell the two apart, so that they must not be under way together.
-        settled = (await recovery.settle(rival)).intent
+        # Responses could not tell the two apart, so that they must not be under way together.
+        try:
+            settled = (await recovery.settle(rival)).intent
+        except AmbiguousStartError as exc:
+            message = f"this start was not sent, because a like one is unsettled: {exc}"
+            raise BlockedStartError(message, intent=exc.intent) from exc
         if settled.state is State.NEW and settled.idempotency_key is None:
             await journal.swap(given_up(settled))  # nobody can ask for it again
         return await recovery.get(held.id)
@@ -197,13 +213,14 @@ class Creation:
         return rival.id in self._ambiguous_before or await self._shop.ownership.standing(rival) is Standing.DEAD
 
     async def _let_go(self, id: str) -> None:
-        """Leave the intent of a start that has failed as others may find it."""
+        """Leave the intent of a start that has failed, or was cancelled, as others may find it."""
         shop = self._shop
         try:
             intent = await shop.journal.get(id)
             if intent is None or intent.owner != await shop.ownership.name():
                 return
             if intent.state is State.POSTING:
+                self.left_open = id
                 await shop.journal.swap(attrs.evolve(intent, leased_until=shop.clock.now()))
             elif intent.state is State.NEW:
                 await shop.journal.swap(

@@ -255,6 +255,18 @@ class IdempotencyConflictError(StartError):
         self.intent = intent
 
 
+class BlockedStartError(StartError):
+    """Another start, which responses could not tell from this one, is unsettled; this one was not sent.
+
+    `intent` is the other one: reconcile, adopt or abandon it, then start this one again.
+    """
+
+    def __init__(self, message: str, *, intent: Intent) -> None:
+        """Keep the intent that is in the way."""
+        super().__init__(message)
+        self.intent = intent
+
+
 class AmbiguousStartError(StartError):
     """The POST may or may not have started an action; it was not sent again.
 

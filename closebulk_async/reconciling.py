@@ -128,11 +128,13 @@ class Reconciler:
             return await self._adopt(intent, same[0])
         if same:
             return Finding(intent=intent, outcome="several", candidates=same)
-        # Close enough that it may be this one, spelled otherwise. To take it for missing would be to start it twice.
+        # Close enough that it may be this one, spelled otherwise: to take it for missing would be to start it twice.
         similar = [row for row in rows if may_come_from(row, intent.request)]
         if similar:
-            return Finding(intent=intent, outcome="several", candidates=similar)
-        return Finding(intent=intent, outcome="missing")
+            under_way = await self._journal.unfinished(intent.scope)
+            others = {other.fingerprint for other in under_way if other.state is State.POSTING}
+            similar = [row for row in similar if fingerprint_of_action(row) not in others]
+        return Finding(intent=intent, outcome="several" if similar else "missing", candidates=similar)
 
     async def _rows_since(self, intent: Intent) -> Sequence[BulkAction]:
         """Every action that may be the one of the intent, whatever it acts on."""

@@ -84,7 +84,8 @@ class Recovery:
         """What has become of an intent that was found in `posting`; it is no longer that, or AmbiguousStartError.
 
         Waits while its owner works on it; `doubt` says that this is the caller itself, and what its POST came to. Where
-        no action is found, it becomes `new` again if its owner is proved dead, or if `may_resend`.
+        no action is found, it becomes `new` again if its owner is proved dead, or is this client and `may_resend`. One
+        that is merely silent may go on and send it.
         """
         standing = Standing.OURS if doubt else await self._ownership.standing(intent)
         while standing is Standing.BUSY:
@@ -97,7 +98,7 @@ class Recovery:
         finding = await self._reconciler.look_for(intent)
         if finding.outcome in {"adopted", "settled"}:
             return finding
-        if finding.outcome == "missing" and (may_resend or standing is Standing.DEAD):
+        if finding.outcome == "missing" and (standing is Standing.DEAD or (may_resend and standing is Standing.OURS)):
             freed = await self._journal.swap(unsent(finding.intent))
             return attrs.evolve(finding, intent=freed or await self.get(intent.id))
         raise self._ambiguous(finding, doubt) from (doubt or finding.error)
@@ -207,6 +208,8 @@ class Recovery:
             standing = await self._ownership.standing(intent)
             if standing is Standing.BUSY or (standing is Standing.SILENT and intent.state is not State.POSTING):
                 return None
+            if standing is Standing.OURS and intent.state is State.NEW:
+                return None  # a create of this very client is about to send it
             action = None
             if intent.state is State.POSTING:
                 try:

@@ -94,6 +94,7 @@ async def start_once(
     leased_until: datetime,
     delivery: Delivery | None = None,
     timeout: float | None = None,
+    reconcile: Callable[[], Awaitable[BulkAction]] | None = None,
 ) -> BulkAction | None:
     """Send the POST of a `new` intent once, and record what became of it. One request, no loop, no sleep.
 
@@ -101,24 +102,28 @@ async def start_once(
     somebody else has changed it, or has an open one of its fingerprint; nothing was sent. Where it is proved that
     nothing ran, the intent is `new` again, and the APIError of the rejection (RateLimitedError too) or the
     TransportError is raised; JournalError where the intent could not be written before. AmbiguousStartError: it stays
-    `posting`.
+    `posting`, and `reconcile` is what the error offers.
     """
     delivery = delivery or Delivery()
-    posting = await journal.swap(
-        attrs.evolve(intent, state=State.POSTING, fence=fence, owner=owner, leased_until=leased_until)
-    )
+    try:
+        posting = await journal.swap(
+            attrs.evolve(intent, state=State.POSTING, fence=fence, owner=owner, leased_until=leased_until)
+        )
+    except BaseException:  # a broken journal, or cancelled: it may be written all the same, and nothing was sent
+        await _take_back(journal, intent)
+        raise
     if posting is None:
         return None
     request = build_create(intent.kind, intent.body)
     try:
         response = await transport.send(request, retry=NO_RETRY, delivery=delivery, timeout=timeout)
-        action = _read_outcome(request, posting, response)
+        action = _read_outcome(request, posting, response, reconcile)
         await _record(journal, start_of(posting, action, at=response.now))
     except AmbiguousStartError:
         raise
     except TransportError as exc:
         if exc.sent:
-            raise ambiguous(posting, str(exc)) from exc
+            raise ambiguous(posting, str(exc), reconcile=reconcile) from exc
         await _record(journal, unsent(posting))
         raise
     except CloseBulkError:  # a rejection, or a client that was closed before anything was sent
@@ -163,6 +168,16 @@ def ambiguous(
     return AmbiguousStartError(message, intent=intent, candidates=candidates, reconcile=reconcile)
 
 
+async def _take_back(journal: Journal, intent: Intent) -> None:
+    """Make an intent `new` again that may have become `posting` just now."""
+    try:
+        stored = await journal.get(intent.id)
+        if stored is not None and stored.version == intent.version + 1:
+            await journal.swap(unsent(stored))
+    except JournalError as exc:
+        logger.warning("intent %s was not sent; whether the journal says so is unknown: %s", intent.id, exc)
+
+
 async def _record(journal: Journal, intent: Intent) -> None:
     """Write down what is known. Where that fails, the intent stays `posting`, and reconciling finds out once more."""
     try:
@@ -175,16 +190,21 @@ async def _record(journal: Journal, intent: Intent) -> None:
         logger.error("intent %s is %s (%s), but the journal says %s", intent.id, intent.state, intent.ref, stored)
 
 
-def _read_outcome(request: Request, intent: Intent, response: Response) -> BulkAction:
+def _read_outcome(
+    request: Request,
+    intent: Intent,
+    response: Response,
+    reconcile: Callable[[], Awaitable[BulkAction]] | None,
+) -> BulkAction:
     try:
         return read_action(intent.kind, request, response)
     except DecodeError as exc:
         started = salvage_action(intent.kind, response)
         if started is None:
-            raise ambiguous(intent, str(exc)) from exc
+            raise ambiguous(intent, str(exc), reconcile=reconcile) from exc
         logger.warning("%s started %s, whose other fields could not be read: %s", request, started.ref, exc)
         return started
     except CloseBulkError as exc:
         if is_rejection(response.status):
             raise
-        raise ambiguous(intent, str(exc)) from exc
+        raise ambiguous(intent, str(exc), reconcile=reconcile) from exc

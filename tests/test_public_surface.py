@@ -37,6 +37,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
         "AmbiguousStartError",
         "AuthenticationError",
         "BadRequestError",
+        "BlockedStartError",
         "BulkActionFailed",
         "BulkActionPaused",
         "BulkActionStalled",
