@@ -30,6 +30,9 @@ CLOCK_SLACK = timedelta(seconds=2)
 Different machines of the service write the two.
 """
 
+CLOCK_DOUBT = timedelta(seconds=60)
+"""How far before it an action that the fence lacks is no longer in question: no clocks of one service differ by that."""
+
 ENOUGH_DATES = 10
 """Different dates from which on a list that looks ordered is: by chance it would be one time in two million."""
 
@@ -54,10 +57,17 @@ def find_order(rows: Sequence[BulkAction]) -> Order | None:
 
 def is_older(row: BulkAction, fence: Fence) -> bool:
     """Whether an action cannot come from a POST after this fence."""
+    return row.id in fence.ids or _predates(row, fence, by=CLOCK_DOUBT)
+
+
+def seems_older(row: BulkAction, fence: Fence) -> bool:
+    """Whether its date says that an action does not come from a POST after this fence, if the clocks can be believed."""
+    return _predates(row, fence, by=CLOCK_SLACK)
+
+
+def _predates(row: BulkAction, fence: Fence, *, by: timedelta) -> bool:
     date = _date_of(row)
-    if row.id in fence.ids or date is None or fence.taken_at is None:
-        return row.id in fence.ids
-    return date < fence.taken_at - CLOCK_SLACK
+    return date is not None and fence.taken_at is not None and date < fence.taken_at - by
 
 
 def _date_of(row: BulkAction) -> datetime | None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from closebulk_async.errors import APIError, ClientClosedError, CloseBulkError, JournalError, UnfencedStartError
+from closebulk_async.fencing import seems_older
 from closebulk_async.fingerprints import echoed_fields, fingerprint_of_action, may_come_from
-from closebulk_async.intents import Intent, State
+from closebulk_async.intents import Fence, Intent, State
 from closebulk_async.models import BulkAction
 from closebulk_async.starting import start_of
 from closebulk_async.telemetry import StartReconciled
@@ -117,13 +118,17 @@ class Reconciler:
 
     async def _look(self, intent: Intent) -> Finding | None:
         """One look; None where somebody was quicker, so that it has to be done again."""
+        if intent.fence is None:
+            message = f"intent {intent.id} has no fence: its action cannot be told from earlier ones"
+            return Finding(intent=intent, outcome="unknown", error=UnfencedStartError(message))
         try:
-            rows = await self._rows_since(intent)
+            rows = await self._rows_since(intent, intent.fence)
         except JournalError:
             raise
         except CloseBulkError as exc:
             return Finding(intent=intent, outcome="unknown", error=exc)
-        same = [row for row in rows if fingerprint_of_action(row) == intent.fingerprint]
+        equal = [row for row in rows if fingerprint_of_action(row) == intent.fingerprint]
+        same = [row for row in equal if not seems_older(row, intent.fence)]
         if len(same) == 1:
             return await self._adopt(intent, same[0])
         if same:
@@ -132,17 +137,16 @@ class Reconciler:
         similar = [row for row in rows if may_come_from(row, intent.request)]
         if similar:
             under_way = await self._journal.unfinished(intent.scope)
-            others = {other.fingerprint for other in under_way if other.state is State.POSTING}
+            others = {
+                other.fingerprint for other in under_way if other.state is State.POSTING and other.id != intent.id
+            }
             similar = [row for row in similar if fingerprint_of_action(row) not in others]
         return Finding(intent=intent, outcome="several" if similar else "missing", candidates=similar)
 
-    async def _rows_since(self, intent: Intent) -> Sequence[BulkAction]:
+    async def _rows_since(self, intent: Intent, fence: Fence) -> Sequence[BulkAction]:
         """Every action that may be the one of the intent, whatever it acts on."""
-        if intent.fence is None:
-            message = f"intent {intent.id} has no fence: its action cannot be told from earlier ones"
-            raise UnfencedStartError(message)
         fields = sorted(echoed_fields(intent.kind) | {"created_by"})
-        rows = await self._fences.read_since(intent.kind, intent.fence, fields=fields)
+        rows = await self._fences.read_since(intent.kind, fence, fields=fields)
         if not rows:
             return ()
         user = intent.created_by or await self._account.user_id()
