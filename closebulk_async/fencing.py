@@ -31,7 +31,7 @@ Different machines of the service write the two.
 """
 
 CLOCK_DOUBT = timedelta(seconds=60)
-"""How far before it an action that the fence lacks is no longer in question: no clocks of one service differ by that."""
+"""How far before it an action that the fence lacks is out of the question: no clocks of one service differ by that."""
 
 ENOUGH_DATES = 10
 """Different dates from which on a list that looks ordered is: by chance it would be one time in two million."""
@@ -61,7 +61,7 @@ def is_older(row: BulkAction, fence: Fence) -> bool:
 
 
 def seems_older(row: BulkAction, fence: Fence) -> bool:
-    """Whether its date says that an action does not come from a POST after this fence, if the clocks can be believed."""
+    """Whether an action does not come from a POST after this fence, if the clocks of the service agree."""
     return _predates(row, fence, by=CLOCK_SLACK)
 
 
