@@ -158,8 +158,9 @@ async def test_failures_are_outcomes(stage: Stage) -> None:
     """A refused start, a failed job and an unknown outcome each have their error, and the others go on."""
     stage.sim.fail_next(faults.invalid_fields({"template_id": "unknown"}), method="POST")
     stage.sim.fail_next(faults.cut_after(), method="POST", skip=1)
-    for ends in ("done", "done", "error"):
-        stage.sim.next_job(duration=5, ends=ends)
+    stage.sim.next_job(duration=5)
+    stage.sim.next_job(duration=5, shown_after=1000)
+    stage.sim.next_job(duration=5, ends="error")
     starts = [email(number) for number in range(4)]
     outcomes = {outcome.start: outcome for outcome in await run(stage, starts, max_running=1)}
     errors = [type(outcomes[start].error) for start in starts]

@@ -344,7 +344,7 @@ async def test_the_callers_session_is_used_and_left_open(peer: Peer, clock: Fake
             assert not session.closed
     assert {seen.headers["x-mine"] for seen in peer.seen} == {"yes"}
     assert {seen.headers["authorization"] for seen in peer.seen} == {ApiKey(peer.api_key).header()}
-    assert len(peer.seen) == 4
+    assert len(peer.seen) == 6
 
 
 async def test_the_callers_session_may_raise_for_status(sim: Simulator, clock: FakeClock) -> None:
@@ -399,7 +399,7 @@ async def test_cookies_are_not_kept(peer: Peer, clock: FakeClock) -> None:
         await close.emails.list()
         await close.emails.list()
         await start_email(close)
-    assert [seen.headers.get("cookie") for seen in peer.seen] == [None] * 3
+    assert [seen.headers.get("cookie") for seen in peer.seen] == [None] * 4
 
 
 async def test_two_clients_share_nothing(sim: Simulator, clock: FakeClock) -> None:

@@ -21,7 +21,7 @@ from aiohttp import web
 from closebulk_async import ApiKey, Auth, BearerToken, BulkEmail, CloseBulk, CloseBulkError, RetryPolicy
 from closebulk_async.simulator import Simulator, faults
 from closebulk_async.testing import FakeClock
-from tests.peers import Peer, connect, start_email
+from tests.peers import Peer, answer_well, connect, start_email
 
 if TYPE_CHECKING:
     from closebulk_async.simulator import Fault
@@ -170,9 +170,15 @@ async def test_what_a_server_echoes_is_not_shown(
 
     async with Peer(answer) as peer, client_of(peer, auth) as close:
         said = [await provoke(close, operation) for operation in OPERATIONS]
-    assert peer.seen
+        peer.answer = lambda request: answer_well(request) if request.method == "GET" else answer(request)
+        said.append(await provoke(close, start_email))
+    assert {seen.method for seen in peer.seen} == {"GET", "POST", "PUT"}
     assert leaks("\n".join(said)) == []
     assert leaks(everything_logged(caplog)) == []
+
+
+EMPTY_LIST = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{"data":[],"has_more":false}'
+"""What has to be read before a start is sent."""
 
 
 @each_operation
@@ -186,7 +192,10 @@ async def test_a_server_that_echoes_the_bytes(
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await reader.readuntil(b"\r\n\r\n")
         line = next(line for line in request.split(b"\r\n") if line.lower().startswith(b"authorization"))
-        writer.write(line.partition(b": ")[2] + b"\r\n" + request)
+        if operation is start_email and request.startswith(b"GET"):
+            writer.write(EMPTY_LIST)
+        else:
+            writer.write(line.partition(b": ")[2] + b"\r\n" + request)
         writer.close()
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
@@ -233,7 +242,11 @@ async def test_no_failure_shows_it(
         connect(sim, clock, api_key=None, auth=auth, retry=RetryPolicy(attempts=2, max_wait=30)) as close,
     ):
         sim.add_job("email", id="bulkemail_1", status="processing")
-        sim.fail_next(fault, times=None)
+        if operation is start_email:  # what is read before the POST comes through, what is read after it does not
+            sim.fail_next(fault, times=None, method="POST")
+            sim.fail_next(fault, times=None, method="GET", skip=1)
+        else:
+            sim.fail_next(fault, times=None)
         said = await provoke(close, operation)
     assert leaks(said) == []
     assert leaks(everything_logged(caplog)) == []
@@ -266,7 +279,7 @@ async def test_a_cancelled_create_does_not_log_it(caplog: pytest.LogCaptureFixtu
             faults.hang(),
             attrs.evolve(faults.reply(500, page, content_type=kind), wait_before=5.0),
         ):
-            sim.fail_next(fault)
+            sim.fail_next(fault, method="POST")
             task = asyncio.ensure_future(start_email(close))
             await clock.settle()
             task.cancel()

@@ -177,7 +177,7 @@ async def test_an_action_that_stays_missing_is_raised(stage: Stage) -> None:
     action = await stage.close.emails.create(template_id="tmpl_1", email_account_id="emailacct_1", s_query=QUERY)
     with pytest.raises(NotFoundError):
         await stage.close.wait_until_done(action)
-    assert stage.polls() == [float(second) for second in range(17)]
+    assert stage.polls(action.ref) == [float(second) for second in range(17)]
 
 
 async def test_an_action_of_others_is_not_waited_for_while_it_is_missing(stage: Stage) -> None:

@@ -161,7 +161,7 @@ def test_counts_may_be_at_their_bounds() -> None:
 )
 def test_a_start_is_a_post_that_is_not_repeated(start: Start) -> None:
     """POST to the list of the kind with the start's own bytes; a second one would be a second job."""
-    request = build_create(start)
+    request = build_create(start.kind, start.to_json())
     assert request == Request(method="POST", path=PATHS[start.kind], body=start.to_json())
     assert not request.is_safe_to_repeat
 
