@@ -1,0 +1,53 @@
+"""The examples of the documentation, executed; and that its links lead somewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from closebulk_async.simulator import Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+
+
+async def run_example(simulator: Simulator, page: str, *, cwd: Path) -> Sequence[str]:
+    """What the Python block of a page prints, run as a program of its own."""
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        example,
+        cwd=cwd,
+        env=os.environ | {"CLOSE_API_KEY": simulator.api_key, "CLOSE_BASE_URL": simulator.base_url},
+        stdout=subprocess.PIPE,
+    )
+    printed, _ = await process.communicate()
+    assert process.returncode == 0
+    return printed.decode().splitlines()
+
+
+async def test_the_journal_example_starts_once_however_often_it_runs(tmp_path: Path) -> None:
+    """The example of «Start once» run twice starts one action, and the second run shows it as done."""
+    async with Simulator() as simulator:
+        simulator.next_job(duration=0.2, n_objects=1)
+        runs = [await run_example(simulator, "starting-once.md", cwd=tmp_path) for _ in range(2)]
+        (job,) = simulator.jobs
+    assert [run[-1] for run in runs] == [f"done: delete:{job.id}"] * 2
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_a_page_lead_to_files(page: Path) -> None:
+    """Every relative link of a page names a file of the repository."""
+    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
