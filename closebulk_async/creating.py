@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -172,7 +173,8 @@ class Creation:
         if doubt is not None and (self._delivery.is_withdrawn or self._options.on_ambiguous == "raise"):
             raise doubt  # nobody waits any more, or the caller wants to look for it by himself
         try:
-            async with self._shop.ownership.renewing(posting.id):
+            # Not while it waits for a lease to run out, which may be its own.
+            async with self._shop.ownership.renewing(posting.id) if doubt else nullcontext():
                 finding = await self._shop.recovery.settle(
                     posting, may_resend=self._may_resend, doubt=None if doubt is None else doubt.__cause__
                 )

@@ -39,8 +39,8 @@ LONGEST_ANSWER = 60.0
 class Finding:
     """What looking for the action of an intent has shown.
 
-    `adopted`: `intent` is started now, and `action` is a narrowed view of it; `settled`: somebody else settled the
-    intent meanwhile; `missing`: the list was read well until the service must have shown it, and there is none;
+    `adopted`: `intent` is started now, and `action` is a narrowed view of it; `settled`: somebody else settled or sent
+    the intent meanwhile; `missing`: the list was read well until the service must have shown it, and there is none;
     `several`: `candidates` may be it, and which one it is cannot be told; `unknown`: the list could not be read, see
     `error`.
     """
@@ -104,7 +104,7 @@ class Reconciler:
             # than that may take to show.
             is_last = self._clock.monotonic() >= deadline
             stored = await self._journal.get(intent.id)
-            if stored is None or stored.state is not State.POSTING:
+            if stored is None or stored.state is not State.POSTING or stored.version != intent.version:
                 return Finding(intent=stored or intent, outcome="settled")
             finding = await self._look(stored)
             if finding is not None and (is_last or finding.outcome == "adopted" or _is_hopeless(finding)):

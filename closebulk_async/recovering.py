@@ -87,21 +87,25 @@ class Recovery:
         no action is found, it becomes `new` again if its owner is proved dead, or is this client and `may_resend`. One
         that is merely silent may go on and send it.
         """
-        standing = Standing.OURS if doubt else await self._ownership.standing(intent)
-        while standing is Standing.BUSY:
-            await self._transport.sleep(BUSY_WAIT)
-            self._transport.check_open()
-            intent = await self.get(intent.id)
-            if intent.state is not State.POSTING:
-                return Finding(intent=intent, outcome="settled")
-            standing = await self._ownership.standing(intent)
-        finding = await self._reconciler.look_for(intent)
-        if finding.outcome in {"adopted", "settled"}:
-            return finding
-        if finding.outcome == "missing" and (standing is Standing.DEAD or (may_resend and standing is Standing.OURS)):
-            freed = await self._journal.swap(unsent(finding.intent))
-            return attrs.evolve(finding, intent=freed or await self.get(intent.id))
-        raise self._ambiguous(finding, doubt) from (doubt or finding.error)
+        while intent.state is State.POSTING:
+            standing = Standing.OURS if doubt else await self._ownership.standing(intent)
+            if standing is Standing.BUSY:
+                await self._transport.sleep(BUSY_WAIT)
+                self._transport.check_open()
+                intent = await self.get(intent.id)
+                continue
+            finding = await self._reconciler.look_for(intent)
+            if finding.outcome == "adopted":
+                return finding
+            if finding.outcome != "settled":
+                can_be_freed = standing is Standing.DEAD or (may_resend and standing is Standing.OURS)
+                if finding.outcome != "missing" or not can_be_freed:
+                    raise self._ambiguous(finding, doubt) from (doubt or finding.error)
+                if (freed := await self._journal.swap(unsent(finding.intent))) is not None:
+                    return attrs.evolve(finding, intent=freed)
+            # Somebody was quicker, and may have sent it anew: what was known of its former owner proves nothing now.
+            intent, doubt = await self.get(intent.id), None
+        return Finding(intent=intent, outcome="settled")
 
     def _ambiguous(self, finding: Finding, doubt: BaseException | None) -> AmbiguousStartError:
         refs = " or ".join(str(action.ref) for action in finding.candidates)
@@ -219,6 +223,8 @@ class Recovery:
                 except CloseBulkError as exc:
                     return Recovered(intent=intent, error=exc)
                 intent, action = finding.intent, finding.action
+                if finding.outcome == "settled" and await self._ownership.standing(intent) is Standing.SILENT:
+                    return None  # by another one that recovers
             if intent.ref is None:
                 return await self._recover_unsent(intent)
             return await self._recover_started(intent, intent.ref, seen=action)
@@ -231,9 +237,11 @@ class Recovery:
         return None
 
     async def _recover_started(self, intent: Intent, ref: JobRef[Any], *, seen: BulkAction | None) -> Recovered | None:
-        taken = await self._journal.swap(attrs.evolve(intent, owner=await self._ownership.name()))
-        if taken is None:
-            return None  # another one that recovers was quicker
+        owner = await self._ownership.name()
+        while (taken := await self._journal.swap(attrs.evolve(intent, owner=owner))) is None:
+            intent = await self.get(intent.id)  # a wait has noted how far it is, or another one that recovers has it
+            if await self._ownership.standing(intent) is Standing.SILENT:
+                return None
         try:
             action = await self.read(ref, seen=seen)
         except CloseBulkError as exc:
