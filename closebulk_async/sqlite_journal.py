@@ -40,7 +40,7 @@ ANSWER_SECONDS = 30.0
 """How long a caller waits for one operation. Above the wait for others, so that theirs is the message that is seen."""
 
 OPENINGS = 10
-"""How often the change to WAL is tried: SQLite does not wait for a process that tries the same at this moment."""
+"""How often the change to WAL is tried: of two that try it at the same moment, SQLite refuses one without waiting."""
 
 BATCH = 1000
 """What one clearing away removes at most, so that it holds up nobody for long."""
@@ -74,8 +74,7 @@ class SqliteJournal:
 
     A start is final when its action has ended or it was given up. One that is final, or started, and has no idempotency
     key is forgotten when nothing was learned of it for `keep`. Every other one stays, until `prune` removes those that
-    are final. A start takes about 1 kB and the length of its body; while its POST is under way, its fence takes some 60
-    bytes more for each id. Room that becomes free is used again.
+    are final. A start takes up to 4 kB and its body; room that becomes free is used again, and the file never shrinks.
 
     Every method raises JournalError where the file cannot be used; one that had no answer in time may still have its
     effect. One event loop uses a journal. `aclose`, or `async with`, lets go of the file and of the thread that works
@@ -191,9 +190,11 @@ class SqliteJournal:
     async def _close(self) -> None:
         if self._tasks:
             await asyncio.wait(self._tasks)
-        await self._guarded(lambda: asyncio.to_thread(self._locks.release_all))
-        if self._db is not None:
-            await self._guarded(self._db.close)
+        try:
+            await self._guarded(lambda: asyncio.to_thread(self._locks.release_all))
+        finally:
+            if self._db is not None:
+                await self._guarded(self._db.close)
 
     async def _ask(self, statement: str, parameters: Mapping[str, Any], *, synced: bool = False) -> list[sqlite3.Row]:
         return await self._finish(lambda: self._run(statement, parameters, synced=synced))
@@ -249,8 +250,9 @@ class SqliteJournal:
         with suppress(FileExistsError):
             self._path.touch(mode=0o600, exist_ok=False)
             self._path.chmod(0o600)  # whatever the umask; SQLite makes its own files like this one
-        with closing(sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_SECONDS)) as db:
+        with closing(sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_SECONDS / OPENINGS)) as db:
             self._switch_to_wal(db)
+            db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
             db.execute(tables.FORGET, {"before": self._now() - self._keep, "batch": BATCH})
             self._locks.make_folder()
             with self._locks.taking_free(limit=OWNER_FILES) as dead:
@@ -259,8 +261,8 @@ class SqliteJournal:
 
     def _switch_to_wal(self, db: sqlite3.Connection) -> None:
         for attempt in range(1, OPENINGS + 1):
-            self._ensure_schema(db)  # waits for a process that does the same
             try:
+                self._ensure_schema(db)
                 (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
             except sqlite3.OperationalError:
                 if attempt == OPENINGS:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SCOPE = "https://api.close.com/api/v1 orga_1"
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
+FENCE = Fence(ids=frozenset({"bulkemail_0"}), taken_at=NOON)
 DONE = Sighting(status="done", n_objects_processed=5, n_objects=5, at=NOON)
 REF: JobRef[BulkEmail] = JobRef(Kind.EMAIL, "bulkemail_1")
 
@@ -43,7 +44,7 @@ async def swapped(journal: Journal, intent: Intent, **changes: Any) -> Intent:
 async def posting(journal: Journal, **changes: Any) -> Intent:
     """An intent whose POST may have left."""
     intent = await journal.begin(new_intent(**changes))
-    return await swapped(journal, intent, state=State.POSTING, fence=Fence(ids=frozenset({"bulkemail_0"})))
+    return await swapped(journal, intent, state=State.POSTING, fence=intent.fence or FENCE)
 
 
 async def started(journal: Journal, ref: JobRef[Any] = REF, **changes: Any) -> Intent:

@@ -17,7 +17,7 @@ import pytest
 
 from closebulk_async import journal_tables as tables
 from closebulk_async.errors import InvalidRequestError, JournalError
-from closebulk_async.intents import Intent, State
+from closebulk_async.intents import Fence, Intent, State
 from closebulk_async.sqlite_journal import CLEAR_EVERY, SqliteJournal
 from closebulk_async.testing import FakeClock
 from tests.journals import (
@@ -101,8 +101,9 @@ class TestSharing:
         assert await journal.begin(new_intent(idempotency_key="campaign")) == intent
         assert await journal.swap(attrs.evolve(intent, version=0)) is None
 
-    async def test_many_may_open_a_new_file_at_once(self, path: Path) -> None:
-        """Each finds the one schema, and of their starts with one key there is one."""
+    @pytest.mark.parametrize("_", range(10))
+    async def test_many_may_open_a_new_file_at_once(self, path: Path, _: int) -> None:
+        """Each finds the one schema, and of their starts with one key there is one: whichever thread comes first."""
         journals = [SqliteJournal(path) for _ in range(12)]
         begun = await asyncio.gather(*(each.begin(new_intent(idempotency_key="campaign")) for each in journals))
         assert len({intent.id for intent in begun}) == 1
@@ -178,6 +179,8 @@ class TestOwners:
             os.kill(process.pid, signal.SIGKILL)
             await process.wait()
             assert await journal.is_dead(owner)
+            next(path.parent.glob("*.owners/*")).unlink()
+            assert await journal.is_dead(owner), "what is proved stays so"
 
     async def test_a_missing_file_proves_nothing(self, path: Path, journal: SqliteJournal) -> None:
         """A journal that was copied to another machine has none of them."""
@@ -226,7 +229,7 @@ class TestOwners:
 class TestFiles:
     """What lies on the disk, who may read it, and what is refused."""
 
-    @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+    @pytest.mark.parametrize("umask", [0o000, 0o022, 0o277])
     async def test_only_the_user_may_read(self, path: Path, umask: int) -> None:
         """The journal, what SQLite puts beside it, and the locks, whatever the umask."""
         before = os.umask(umask)
@@ -375,6 +378,10 @@ class TestSafety:
     async def test_an_intent_is_synced_when_it_becomes_posting(self, journal: SqliteJournal) -> None:
         """Each such write is made while SQLite waits for the disk, also among others; those others do not wait."""
         begun = [await journal.begin(new_intent()) for _ in range(8)]
+        connection = await journal._opened()  # noqa: SLF001 - no other way leads to what it waits for
+        for pragma, value in {"synchronous": 1, "fullfsync": 1}.items():
+            (row,) = await connection.execute_fetchall(f"PRAGMA {pragma}")
+            assert tuple(row) == (value,)
         said = await traced(journal)
         steps = [journal.swap(attrs.evolve(intent, state=State.POSTING)) for intent in begun]
         others = [journal.begin(new_intent()) for _ in range(8)]
@@ -550,13 +557,27 @@ class TestSize:
         with pytest.raises(InvalidRequestError, match="keep must be seconds"):
             SqliteJournal(path, keep=keep)
 
-    async def test_a_start_takes_what_is_documented(self, path: Path) -> None:
-        """About 1 kB and its body, and no more for the fence when its POST is done."""
-        n_starts, body = 500, b"x" * 1000
+    @pytest.mark.parametrize("n_bytes", [100, 1000, 3000])
+    async def test_a_start_takes_what_is_documented(self, path: Path, n_bytes: int) -> None:
+        """Up to 4 kB and its body, of which the fence leaves nothing but room."""
+        n_starts, fence = 300, Fence(ids=frozenset(f"bulkemail_{number:043}" for number in range(100)))
         async with SqliteJournal(path) as journal:
             for number in range(n_starts):
-                await finished(journal, ref_of(number), body=body, idempotency_key=f"key {number}")
-        assert len(read(path)) / n_starts < 1000 + len(body)
+                intent = await posting(journal, body=b"x" * n_bytes, idempotency_key=f"key {number}", fence=fence)
+                intent = await swapped(journal, intent, state=State.STARTED, ref=ref_of(number), fence=None)
+                await journal.progress(SCOPE, ref_of(number), DONE, is_final=True)
+        assert len(read(path)) / n_starts < 4096 + n_bytes
+
+    async def test_room_that_becomes_free_is_used_again(self, path: Path, clock: FakeClock) -> None:
+        """A file of years is as large as what is kept."""
+        sizes = []
+        for _ in range(4):
+            async with SqliteJournal(path, clock=clock, keep=timedelta(days=1)) as journal:
+                for number in range(200):
+                    await finished(journal, ref_of(number), body=b"x" * 1000)
+            sizes.append(len(read(path)))
+            await clock.advance(2 * 86400)
+        assert sizes[3] == sizes[1]
 
     async def test_ten_thousand_final_intents_are_never_walked_through(
         self, journal: SqliteJournal, database: sqlite3.Connection
