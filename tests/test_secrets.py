@@ -22,6 +22,7 @@ from closebulk_async import ApiKey, Auth, BearerToken, BulkEmail, CloseBulk, Clo
 from closebulk_async.simulator import Simulator, faults
 from closebulk_async.testing import FakeClock
 from tests.peers import Peer, answer_well, connect, start_email
+from tests.wire.operations import EMPTY_LIST
 
 if TYPE_CHECKING:
     from closebulk_async.simulator import Fault
@@ -175,10 +176,6 @@ async def test_what_a_server_echoes_is_not_shown(
     assert {seen.method for seen in peer.seen} == {"GET", "POST", "PUT"}
     assert leaks("\n".join(said)) == []
     assert leaks(everything_logged(caplog)) == []
-
-
-EMPTY_LIST = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{"data":[],"has_more":false}'
-"""What has to be read before a start is sent."""
 
 
 @each_operation

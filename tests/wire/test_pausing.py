@@ -19,8 +19,8 @@ from closebulk_async import (
     TransportError,
 )
 from closebulk_async.simulator import Fault, Simulator, faults
-from tests.peers import NotingClock, connect, methods, start_email
-from tests.wire.operations import each_doubt, pause
+from tests.peers import NotingClock, connect, methods
+from tests.wire.operations import each_doubt, pause, start
 
 
 @each_doubt
@@ -56,12 +56,12 @@ async def test_a_doubtful_resume_is_judged_by_a_read(
 
 async def test_a_pause_that_takes_effect_late_may_be_said_twice(close: CloseBulk, sim: Simulator) -> None:
     """A 400 to the second one is judged by a read: the action is paused, which is what was wanted."""
-    action = await start_email(close)
+    action = await start(close)
     sim.fail_next(faults.cut_after(), method="PUT")
     sim.fail_next(faults.reply(400, '{"error": "Not in progress."}', content_type="application/json"), method="PUT")
     sim.fail_next(faults.altered(status="processing"), method="GET")
     assert (await close.emails.pause(action)).is_paused
-    assert methods(sim) == ["POST", "PUT", "GET", "PUT", "GET"]
+    assert methods(sim) == ["GET", "POST", "PUT", "GET", "PUT", "GET"]
 
 
 async def test_a_400_that_the_read_does_not_explain_is_raised(close: CloseBulk, sim: Simulator) -> None:

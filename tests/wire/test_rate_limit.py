@@ -14,8 +14,8 @@ from closebulk_async import (
     RetryPolicy,
 )
 from closebulk_async.simulator import Fault, Simulator, faults
-from tests.peers import NotingClock, connect, posts, start_email
-from tests.wire.operations import ALL, Operation, list_
+from tests.peers import NotingClock, connect, posts
+from tests.wire.operations import ALL, METHODS, Operation, list_, requests_of, start, waits
 
 HINTS: dict[str, tuple[Fault, float]] = {
     "semicolons": (faults.too_many_requests(limit=(160, 0, 7.25)), 7.25),
@@ -42,14 +42,13 @@ async def test_a_429_is_waited_for_and_sent_again(
 ) -> None:
     """The wait is never shorter than the hint and at most a second longer; it was not processed, whatever it was."""
     before = len(sim.jobs)
-    sim.fail_next(fault)
+    sim.fail_next(fault, method=METHODS[operation])
     async with connect(sim, clock) as close:
         await operation(close)
-    first, second = sim.requests
-    assert first.method == second.method
+    first, second = requests_of(sim, operation)
     assert seconds <= (second.at - first.at).total_seconds() <= seconds + 1
-    assert clock.slept == [pytest.approx(clock.monotonic())]
-    assert len(sim.jobs) - before == (operation is start_email)
+    assert waits(clock) == [pytest.approx(clock.monotonic())]
+    assert len(sim.jobs) - before == (operation is start)
 
 
 async def test_a_429_may_name_a_date(close: CloseBulk, sim: Simulator, clock: NotingClock) -> None:
@@ -68,11 +67,11 @@ async def test_a_429_without_a_hint_is_backed_off(
 ) -> None:
     """With JSON or without: the policy's waits serve where the server names none."""
     before = len(sim.jobs)
-    sim.fail_next(faults.too_many_requests(payload=payload))
+    sim.fail_next(faults.too_many_requests(payload=payload), method=METHODS[operation])
     await operation(close)
-    assert len(clock.slept) == 1
+    assert len(waits(clock)) == 1
     assert clock.monotonic() <= RetryPolicy().first
-    assert len(sim.jobs) - before == (operation is start_email)
+    assert len(sim.jobs) - before == (operation is start)
 
 
 async def test_jitter_spreads(close: CloseBulk, sim: Simulator, clock: NotingClock) -> None:
@@ -99,20 +98,20 @@ async def test_a_wait_beyond_the_policy_is_left_to_the_caller(
 ) -> None:
     """RateLimitedError carries the hint; nothing was waited for, nothing started, and nothing is in doubt."""
     before = len(sim.jobs)
-    sim.fail_next(faults.too_many_requests(retry_after=121, limit=(160, 0, 121.5)))
+    sim.fail_next(faults.too_many_requests(retry_after=121, limit=(160, 0, 121.5)), method=METHODS[operation])
     with pytest.raises(RateLimitedError, match="429 Too Many Requests") as caught:
         await operation(close)
     assert caught.value.retry_after == timedelta(seconds=121.5)
-    assert (len(sim.requests), len(sim.jobs) - before, clock.monotonic()) == (1, 0, 0)
+    assert (len(requests_of(sim, operation)), len(sim.jobs) - before, clock.monotonic()) == (1, 0, 0)
 
 
 async def test_the_waits_of_one_request_are_bounded_together(
     close: CloseBulk, sim: Simulator, clock: NotingClock
 ) -> None:
     """Two waits of 50 seconds fit into the two minutes of the policy, a third does not."""
-    sim.fail_next(faults.too_many_requests(retry_after=50), times=None)
+    sim.fail_next(faults.too_many_requests(retry_after=50), times=None, method="POST")
     with pytest.raises(RateLimitedError):
-        await start_email(close)
+        await start(close)
     assert posts(sim) == 3
     assert 100 <= clock.monotonic() <= 102
 
@@ -128,10 +127,10 @@ async def test_a_server_that_says_when_it_is_back_is_believed(
 
 async def test_a_create_after_a_429_is_judged_afresh(close: CloseBulk, sim: Simulator) -> None:
     """Rejected twice and then cut: three POSTs, the last of which is in doubt and is the last."""
-    sim.fail_next(faults.too_many_requests(retry_after=1), times=2)
-    sim.fail_next(faults.cut_after())
+    sim.fail_next(faults.too_many_requests(retry_after=1), times=2, method="POST")
+    sim.fail_next(faults.cut_after(), method="POST")
     with pytest.raises(AmbiguousStartError):
-        await start_email(close)
+        await start(close)
     assert (posts(sim), len(sim.jobs)) == (3, 2)
 
 

@@ -20,8 +20,8 @@ from closebulk_async import (
     TransportError,
 )
 from closebulk_async.simulator import Fault, Simulator, faults
-from tests.peers import NotingClock, connect, methods, posts, start_email
-from tests.wire.operations import ALL, READS, Operation, each_doubt, get, list_
+from tests.peers import NotingClock, connect, methods, posts
+from tests.wire.operations import ALL, EMPTY_LIST, METHODS, READS, Operation, each_doubt, get, list_, requests_of, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,11 +74,11 @@ async def test_a_doubtful_create_is_never_sent_twice(
     before = len(sim.jobs)
     sim.fail_next(fault, method="POST")
     with pytest.raises(AmbiguousStartError) as caught:
-        await start_email(close)
-    assert methods(sim) == ["POST"]
+        await start(close)
+    assert methods(sim) == ["GET", "POST"]
     assert len(sim.jobs) - before == fault.acts
     assert clock.monotonic() == 0
-    assert caught.value.intent.start.to_json() == sim.requests[0].body
+    assert caught.value.intent.body == sim.requests[1].body
     assert caught.value.intent.id in str(caught.value)
     assert type(caught.value.__cause__) is error
 
@@ -89,38 +89,39 @@ async def test_a_create_without_an_answer_is_ambiguous(
 ) -> None:
     """It ends at the very instant of the total timeout, after one POST."""
     before = len(sim.jobs)
-    sim.fail_next(faults.hang(acts=acts))
+    sim.fail_next(faults.hang(acts=acts), method="POST")
     with pytest.raises(AmbiguousStartError, match="no answer within 60 s"):
-        await start_email(close)
+        await start(close)
     assert clock.monotonic() == 60
-    assert methods(sim) == ["POST"]
+    assert methods(sim) == ["GET", "POST"]
     assert len(sim.jobs) - before == acts
 
 
 async def test_a_create_has_a_timeout_of_its_own(close: CloseBulk, sim: Simulator, clock: NotingClock) -> None:
     """`timeout` bounds the exchange, also while the body of the answer drips in."""
     for fault in (faults.hang(acts=True), faults.slow_body(20)):
-        sim.fail_next(fault)
+        sim.fail_next(fault, method="POST")
         begun = clock.monotonic()
         with pytest.raises(AmbiguousStartError, match=r"no answer within 2\.5 s"):
-            await start_email(close, timeout=2.5)
+            await start(close, template=fault.name, timeout=2.5)
         assert clock.monotonic() - begun == 2.5
     assert posts(sim) == 2
 
 
 async def test_a_slow_answer_is_an_answer(close: CloseBulk, sim: Simulator, clock: NotingClock) -> None:
     """A body that takes 59 seconds is read to its end, of a create as of a read."""
-    for operation in (start_email, get):
-        sim.fail_next(faults.slow_body(59))
+    for operation in (start, get):
+        sim.fail_next(faults.slow_body(59), method=METHODS[operation])
         await operation(close)
     assert clock.monotonic() == 118
-    assert methods(sim) == ["POST", "GET"]
+    assert methods(sim) == ["GET", "POST", "GET"]
 
 
 async def test_a_success_of_another_number_is_a_success(close: CloseBulk, sim: Simulator) -> None:
     """Newer endpoints of the service answer 201 to a create."""
-    sim.fail_next(faults.reply(201, sim_row("bulkemail_new"), content_type="application/json", acts=True))
-    assert (await start_email(close)).id == "bulkemail_new"
+    answer = faults.reply(201, sim_row("bulkemail_new"), content_type="application/json", acts=True)
+    sim.fail_next(answer, method="POST")
+    assert (await start(close)).id == "bulkemail_new"
 
 
 def sim_row(id_: str) -> str:
@@ -133,7 +134,7 @@ async def test_an_id_that_can_be_read_is_not_lost(
 ) -> None:
     """A create whose answer does not fit gives the action with its id, and a warning: the job is started."""
     sim.fail_next(faults.altered(n_objects_processed="many", status=7), method="POST")
-    action = await start_email(close)
+    action = await start(close)
     assert action.id == sim.jobs[-1].id
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert str(action.ref) in caplog.text
@@ -144,7 +145,7 @@ async def test_a_success_without_an_id_is_ambiguous(close: CloseBulk, sim: Simul
     """The job runs, and nobody knows under which id."""
     sim.fail_next(faults.altered(without=without), method="POST")
     with pytest.raises(AmbiguousStartError, match="does not fit: there is no"):
-        await start_email(close)
+        await start(close)
     assert (posts(sim), len(sim.jobs)) == (1, 2)
 
 
@@ -157,10 +158,10 @@ async def test_a_rejection_raises_at_once(
     close: CloseBulk, sim: Simulator, clock: NotingClock, operation: Operation, status: int
 ) -> None:
     """Any other 4xx proves that nothing was done: one request, no wait, and no doubt about a create."""
-    sim.fail_next(faults.reply(status, '{"error": "No."}', content_type="application/json"))
+    sim.fail_next(faults.reply(status, '{"error": "No."}', content_type="application/json"), method=METHODS[operation])
     with pytest.raises(APIError, match=r"No\.") as caught:
         await operation(close)
-    assert (caught.value.status, len(sim.requests), clock.monotonic()) == (status, 1, 0)
+    assert (caught.value.status, len(requests_of(sim, operation)), clock.monotonic()) == (status, 1, 0)
     assert len(sim.jobs) == 1
 
 
@@ -200,8 +201,8 @@ async def test_a_server_that_comes_back_is_found(clock: NotingClock, operation: 
     ):
         group.create_task(restart(sim, clock, stack))
         await operation(close)
-    assert len(sim.requests) == 1
-    assert len(sim.jobs) == 1 + (operation is start_email)
+    assert len(requests_of(sim, operation)) == 1
+    assert len(sim.jobs) == 1 + (operation is start)
 
 
 async def restart(sim: Simulator, clock: FakeClock, stack: AsyncExitStack) -> None:
@@ -215,15 +216,17 @@ async def test_a_name_that_does_not_resolve_was_never_sent(clock: NotingClock) -
     close = CloseBulk("k", base_url="https://name.invalid", clock=clock, retry=RetryPolicy(attempts=1))
     async with close:
         with pytest.raises(TransportError, match=r"name\.invalid") as caught:
-            await start_email(close)
+            await start(close)
     assert not caught.value.sent
 
 
 async def test_garbage_is_no_answer(clock: NotingClock) -> None:
     """A server that speaks no HTTP gives a TransportError, and a create is in doubt."""
 
-    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 mail.example.com ESMTP\r\n\r\n")
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        is_before_a_start = request.startswith(b"GET") and b"date_created" in request
+        writer.write(EMPTY_LIST if is_before_a_start else b"220 mail.example.com ESMTP\r\n\r\n")
         writer.close()
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
@@ -233,4 +236,4 @@ async def test_garbage_is_no_answer(clock: NotingClock) -> None:
             with pytest.raises(TransportError, match="no whole answer"):
                 await list_(close)
             with pytest.raises(AmbiguousStartError):
-                await start_email(close)
+                await start(close)
