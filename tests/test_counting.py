@@ -19,15 +19,16 @@ from closebulk_async import (
     DecodeError,
     DeleteStart,
     InvalidRequestError,
+    Preview,
     RateLimitedError,
     RetryPolicy,
     ServerError,
     Timeouts,
+    TooManyMatchesError,
     TransportError,
     UnsafeQueryError,
 )
-from closebulk_async.counting import Preview, check_matches
-from closebulk_async.errors import TooManyMatchesError
+from closebulk_async.counting import check_matches
 from closebulk_async.fingerprints import fingerprint_of_action
 from closebulk_async.models import Kind
 from closebulk_async.settings import Settings

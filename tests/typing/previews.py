@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, assert_type
 
-from closebulk_async import CloseBulk, EditType, Kind, SequenceActionType
-from closebulk_async.counting import Preview
+from closebulk_async import CloseBulk, EditType, Kind, Preview, SequenceActionType
 
 if TYPE_CHECKING:
     import asyncio
