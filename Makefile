@@ -23,6 +23,7 @@ READY_FOR_DEMO := $(if $(wildcard $(DEV)),$(DEV),$(DEMO))
 
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+CHAOS_ARGS ?=
 # `make lock UPGRADE=--upgrade` takes the newest versions; without it only what pyproject.toml asks for changes.
 UPGRADE ?=
 
@@ -35,7 +36,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-python-backoff lint format types bench build lock clean check-python
+.PHONY: help demo test chaos test-python-backoff lint format types bench build lock clean check-python
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +52,12 @@ test: $(DEV) ## run the tests with branch coverage and its threshold (PYTEST_ARG
 	@$(BIN)/coverage combine --quiet
 	@rm -f .coverage.*  # half a file of a process that a test killed; coverage has warned of it, once is enough
 	$(BIN)/coverage report
+
+chaos: $(DEV) ## kill a thousand processes in the middle of a start, and try many more orders of events than `test`
+	@echo "== Killing processes at every line of a start and a wait, each followed by one that recovers"
+	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
+	@echo "== Starts, faults, crashes and processes in any order"
+	STARTS_TRIED=1000 $(BIN)/python -m pytest --numprocesses 0 tests/test_start_machine.py
 
 test-python-backoff: check-python ## run the tests with python-backoff in the place of backoff
 	@echo "== A second environment, where python-backoff takes the place of backoff"
