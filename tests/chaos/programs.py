@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections import Counter
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,6 @@ from closebulk_async import (
 from closebulk_async.models import Kind
 from closebulk_async.sqlite_journal import SqliteJournal
 from tests.chaos.stepping import SteppingJournal
-from tests.peers import ACME
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -83,27 +83,24 @@ class Scene:
             user_agent=name,
         )
 
-    async def create(self, close: CloseBulk, *, key: str | None = None) -> BulkAction:
-        """Start the action of this scene."""
+    async def create(self, close: CloseBulk, key: str | None = None) -> BulkAction:
+        """Start the action of this scene; another key is for another request."""
         create: dict[Kind, Callable[..., Awaitable[BulkAction]]] = {
             Kind.EMAIL: close.emails.create,
             Kind.EDIT: close.edits.create,
             Kind.DELETE: close.deletes.create,
             Kind.SEQUENCE_SUBSCRIPTION: close.sequence_subscriptions.create,
         }
-        return await create[self.kind](**REQUESTS[self.kind], s_query=ACME, idempotency_key=key or self.key)
+        key = key or self.key
+        return await create[self.kind](**REQUESTS[self.kind], s_query={"type": "id", "value": key}, idempotency_key=key)
 
 
 def start_and_wait(scene: Scene, point: str | None, line: Connection) -> None:
     """Start the action, say its ref, and wait for its end. Killed at that step of the journal (`before begin`, …)."""
 
-    def die(step: str) -> None:
-        if step == point:
-            line.send(("dies", step))
-            _die()
-
     async def main() -> None:
-        await _start_and_wait(scene, line, SteppingJournal(SqliteJournal(scene.journal), die))
+        journal = SteppingJournal(SqliteJournal(scene.journal), partial(_die_at, point, line))
+        await _start_and_wait(scene, line, journal)
 
     asyncio.run(main())
 
@@ -157,15 +154,28 @@ def clear_up(scene: Scene, line: Connection) -> None:
     asyncio.run(main())
 
 
-def start_at_once(scene: Scene, keys: list[str], line: Connection) -> None:
-    """Say that it is ready, wait for a word, start all keys at the same time, and say their refs."""
+def recover_and_die(scene: Scene, point: str, line: Connection) -> None:
+    """Recover, and be killed at that step of the journal."""
+
+    async def main() -> None:
+        journal = SteppingJournal(SqliteJournal(scene.journal), partial(_die_at, point, line))
+        async with scene.client(RESCUER, journal) as close:
+            async for _ in close.recover():
+                pass
+
+    asyncio.run(main())
+
+
+def start_when_told(scene: Scene, line: Connection) -> None:
+    """For each list of keys that it hears, start an action for each at the same time, and say their refs."""
 
     async def main() -> None:
         async with scene.client(VICTIM) as close:
             line.send("ready")
-            line.recv()
-            actions = await asyncio.gather(*(scene.create(close, key=key) for key in keys))
-            line.send([str(action.ref) for action in actions])
+            while keys := line.recv():
+                line.send(
+                    [str(action.ref) for action in await asyncio.gather(*map(partial(scene.create, close), keys))]
+                )
 
     asyncio.run(main())
 
@@ -213,6 +223,12 @@ async def _start_and_wait(scene: Scene, line: Connection, journal: SteppingJourn
     finally:
         if journal is not None:
             await journal.aclose()
+
+
+def _die_at(point: str | None, line: Connection, step: str) -> None:
+    if step == point:
+        line.send(("dies", step))
+        _die()
 
 
 def _die() -> None:
