@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 from closebulk_async.models import Kind
 from closebulk_async.simulator import Plan, Simulator, faults
-from tests.chaos.nursery import running
+from tests.chaos.nursery import running, until
 from tests.chaos.programs import recover_and_die, start_and_wait
 from tests.chaos.rescuing import make_scene, rescue
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from closebulk_async.simulator.faults import Fault
@@ -44,12 +43,6 @@ async def sim() -> AsyncIterator[Simulator]:
     """A simulator in real time, for other processes."""
     async with Simulator(plan=Plan(duration=0.1, n_objects=3)) as simulator:
         yield simulator
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Wait for something that another process does."""
-    while not is_so():  # noqa: ASYNC110 - nobody tells
-        await asyncio.sleep(0.002)
 
 
 @pytest.mark.parametrize("name", POINTS)

@@ -70,6 +70,12 @@ async def running(program: Callable[..., None], *arguments: object) -> AsyncIter
         process.close()
 
 
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait for something that another process does."""
+    while not is_so():  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.002)
+
+
 def _run(program: Callable[..., None], arguments: tuple[object, ...], line: Connection) -> None:
     logging.disable()  # what it says is the concern of the test that asks for it
     program(*arguments, line)
