@@ -60,7 +60,7 @@ CLAIMED = "SELECT ref FROM intents WHERE scope = :scope AND ref IN (SELECT value
 # Without statistics the planner would rather read the whole table in the wanted order than sort the few open ones.
 UNFINISHED = """SELECT * FROM intents INDEXED BY open
     WHERE state <> 'final' AND (:scope IS NULL OR scope = :scope) ORDER BY number"""
-UNFINISHED_OF_FINGERPRINT = """SELECT * FROM intents INDEXED BY open
+UNFINISHED_OF_FINGERPRINT = """SELECT * FROM intents
     WHERE state <> 'final' AND fingerprint = :fingerprint AND (:scope IS NULL OR scope = :scope) ORDER BY number"""
 LEASE = "UPDATE intents SET leased_until = :until WHERE id = :id AND owner = :owner"
 PROGRESS = """UPDATE intents SET sighting = :sighting, state = CASE WHEN :is_final THEN 'final' ELSE state END,

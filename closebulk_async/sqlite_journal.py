@@ -212,7 +212,7 @@ class SqliteJournal:
         try:
             async with self._clock.timeout(ANSWER_SECONDS):
                 return await work()
-        except (sqlite3.Error, OSError, ValueError) as exc:  # ValueError: a text that is no Unicode
+        except (sqlite3.Error, OSError, UnicodeError) as exc:
             raise self._error(str(exc) or f"no answer in {ANSWER_SECONDS:g} seconds", advice=_advise(exc)) from exc
 
     async def _run(self, statement: str, parameters: Mapping[str, Any], *, synced: bool = False) -> list[sqlite3.Row]:
@@ -303,6 +303,8 @@ class SqliteJournal:
 
 
 def _advise(error: Exception) -> str:
+    if isinstance(error, UnicodeError):
+        return "take a text that is Unicode"
     name = getattr(error, "sqlite_errorname", "")
     return next((advice for prefix, advice in ADVICE.items() if name.startswith(prefix)), ELSE)
 

@@ -396,6 +396,16 @@ async def test_memory_keeps_a_bounded_number_of_final_intents() -> None:
     assert await journal.unfinished() == [still_open]
 
 
+async def test_memory_keeps_what_was_final_and_is_open_again() -> None:
+    """However many end after it."""
+    journal = MemoryJournal()
+    given_up = await finished(journal, ref_of(0))
+    adopted = await swapped(journal, given_up, state=State.STARTED)
+    for number in range(1, KEPT_IN_MEMORY + 2):
+        await finished(journal, ref_of(number))
+    assert await journal.unfinished() == [adopted]
+
+
 async def test_owners_of_a_closed_memory_are_dead() -> None:
     """Nobody else could ask, and nothing runs on."""
     journal = MemoryJournal()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ import pytest
 from closebulk_async import journal_tables as tables
 from closebulk_async.errors import InvalidRequestError, JournalError
 from closebulk_async.intents import Fence, Intent, State
+from closebulk_async.owner_locks import OwnerLocks
 from closebulk_async.sqlite_journal import CLEAR_EVERY, SqliteJournal
 from closebulk_async.testing import FakeClock
 from tests.journals import (
@@ -110,6 +113,12 @@ class TestSharing:
         for each in journals:
             await each.aclose()
 
+    async def test_many_calls_open_it_once(self, path: Path) -> None:
+        """Else one of the connections would be left over when it is closed."""
+        async with SqliteJournal(path) as journal:
+            await asyncio.gather(*(journal.begin(new_intent()) for _ in range(5)))
+        assert names_beside(path) == {"journal.db", "journal.db.owners"}
+
     async def test_processes_may_open_a_new_file_at_once(self, path: Path) -> None:
         """They race for one key, and all get the same intent."""
         body = """
@@ -196,6 +205,17 @@ class TestOwners:
         async with SqliteJournal(path) as other:
             await other.leave(owner)
             assert not await other.is_dead(owner)
+
+    def test_any_thread_may_unlock(self, path: Path) -> None:
+        """The one that locked may be busy or gone by then."""
+        locks = OwnerLocks(path)
+        locks.make_folder()
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(locks.hold, "owner").result()
+            assert not locks.is_free("owner")
+            assert locks.release("owner")
+            assert locks.is_free("owner")
+            assert not locks.release("owner")
 
     async def test_files_of_the_dead_are_cleared_away(self, path: Path) -> None:
         """At the next opening; the living keep theirs, and so does who is needed to judge an open intent."""
@@ -300,8 +320,12 @@ class TestFiles:
     ) -> None:
         """An intent that cannot be read is an error, not a guess."""
         intent = await posting(journal)
-        for change in ("state = 'odd'", "created_at = 'yesterday'", "fence = '{}'", "created_at = 7"):
-            database.execute(f"UPDATE intents SET {change}")  # noqa: S608 - those four
+        sighting = '{"at":"2026-01-15"}'
+        odd_values = {"state": "odd", "created_at": "yesterday", "fence": "{}", "sighting": sighting, "ref": "?"}
+        for name, odd in odd_values.items():
+            broken = {**tables.to_row(intent), name: odd, "version": 0, "changed_at": 0}
+            database.execute("UPDATE intents SET version = 0")
+            database.execute(tables.SWAP, broken).fetchall()
             with pytest.raises(JournalError, match="a row of it cannot be read"):
                 await journal.get(intent.id)
 
@@ -325,7 +349,7 @@ class TestFiles:
 
     async def test_a_text_that_is_no_unicode_is_refused(self, journal: SqliteJournal) -> None:
         """As half of a pair of surrogates."""
-        with pytest.raises(JournalError, match="surrogates"):
+        with pytest.raises(JournalError, match="surrogates not allowed; take a text that is Unicode"):
             await journal.begin(new_intent(idempotency_key="\ud800"))
 
     async def test_a_full_disk_fails_the_step_and_spoils_nothing(self, path: Path) -> None:
@@ -394,6 +418,22 @@ class TestSafety:
         await journal.progress(SCOPE, REF, DONE, is_final=True)
         assert [statement for statement in said if "synchronous" in statement] == []
 
+    async def test_one_that_was_synced_takes_nothing_from_the_next(
+        self, journal: SqliteJournal, database: sqlite3.Connection
+    ) -> None:
+        """Also where the first had to wait for another program, and the second came meanwhile."""
+        first, second = [await journal.begin(new_intent()) for _ in range(2)]
+        said = await traced(journal)
+        database.execute("BEGIN IMMEDIATE")
+        steps = [asyncio.create_task(journal.swap(attrs.evolve(first, state=State.POSTING)))]
+        while not said or not said[-1].startswith("UPDATE"):
+            await turn()
+        steps.append(asyncio.create_task(journal.swap(attrs.evolve(second, state=State.POSTING))))
+        await turn()
+        database.execute("COMMIT")
+        await asyncio.gather(*steps)
+        assert levels(said, "'posting'") == ["FULL", "FULL"]
+
     async def test_the_level_is_back_after_a_step_that_writes_nothing(self, journal: SqliteJournal) -> None:
         """A stale one costs the next ones nothing."""
         said = await traced(journal)
@@ -427,13 +467,19 @@ class TestSafety:
             assert stored is not None
             assert stored.state is State.POSTING
 
-    async def test_a_failure_that_nobody_waits_for_is_silent(self, journal: SqliteJournal) -> None:
-        """A cancelled caller gets its cancellation, and no warning follows."""
+    async def test_a_failure_that_nobody_waits_for_is_silent(
+        self, journal: SqliteJournal, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A cancelled caller gets its cancellation, and asyncio does not complain of an error that nobody saw."""
         step = asyncio.create_task(journal.begin(new_intent(idempotency_key="\ud800")))
         await asyncio.sleep(0)
         step.cancel()
         with pytest.raises(asyncio.CancelledError):
             await step
+        del step
+        await journal.unfinished()  # until the next statement the thread keeps the last error
+        gc.collect()
+        assert [record for record in caplog.records if record.name == "asyncio"] == []
 
     async def test_no_call_waits_for_ever(
         self, journal: SqliteJournal, clock: FakeClock, database: sqlite3.Connection
@@ -479,6 +525,7 @@ class TestSafety:
         await journal.aclose()
         await journal.aclose()
         assert await step == intent
+        assert names_beside(path) == {"journal.db", "journal.db.owners"}, "SQLite removes its own when it is closed"
         with pytest.raises(JournalError, match="was closed"):
             await journal.get(intent.id)
         assert [task for task in asyncio.all_tasks() if "journal" in task.get_name()] == []
