@@ -13,6 +13,7 @@ from closebulk_async.simulator import Simulator, faults
 from tests.chaos.nursery import running, until
 from tests.chaos.programs import RESCUER, start_and_stop, start_when_told, try_to_start
 from tests.chaos.rescuing import make_scene
+from tests.peers import posts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -84,7 +85,7 @@ async def test_one_that_is_stopped_before_it_sends(sim: Simulator, tmp_path: Pat
         assert await stopped.hear() == "after swap to posting"
         async with running(try_to_start, scene) as other:
             assert await other.hear() == "AmbiguousStartError"
-        assert len(sim.jobs) == 0
+        assert posts(sim) == 0
         _wake(stopped)
         ref = await stopped.hear()
     async with running(try_to_start, scene) as other:
