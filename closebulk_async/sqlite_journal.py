@@ -17,7 +17,7 @@ from closebulk_async import journal_tables as tables
 from closebulk_async.clock import Clock, SystemClock
 from closebulk_async.errors import JournalError
 from closebulk_async.intents import State
-from closebulk_async.owner_locks import OwnerLocks
+from closebulk_async.owners import OwnerLocks
 from closebulk_async.policy import Duration, to_seconds
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import pytest
 from closebulk_async import journal_tables as tables
 from closebulk_async.errors import InvalidRequestError, JournalError
 from closebulk_async.intents import Fence, Intent, State
-from closebulk_async.owner_locks import OwnerLocks
+from closebulk_async.owners import OwnerLocks
 from closebulk_async.sqlite_journal import CLEAR_EVERY, SqliteJournal
 from closebulk_async.testing import FakeClock
 from tests.journals import (
