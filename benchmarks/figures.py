@@ -15,31 +15,43 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Comparison:
-    """A ratio of two figures of the same round, and the bound that was set for it."""
+    """A ratio of two figures of the same round, or their difference, and the bound that was set for it."""
 
     title: str
     of: str
     to: str
     at_most: float | None = None
     at_least: float | None = None
+    is_difference: bool = False
+
+    @property
+    def unit(self) -> str:
+        """What its value is counted in; the figures of differences are milliseconds."""
+        return "ms" if self.is_difference else "x"
 
     @property
     def target(self) -> str:
         """The bound in words, empty where none was set."""
         if self.at_most is not None:
-            return f"≤ {self.at_most:g} x"
-        return "" if self.at_least is None else f"≥ {self.at_least:g} x"
+            return f"≤ {self.at_most:g} {self.unit}"
+        return "" if self.at_least is None else f"≥ {self.at_least:g} {self.unit}"
 
-    def is_met_by(self, ratio: float) -> bool:
-        """Say whether the ratio keeps the bound; without a bound every ratio does."""
-        too_high = self.at_most is not None and ratio > self.at_most
-        too_low = self.at_least is not None and ratio < self.at_least
+    def compare(self, round_: Round) -> float | None:
+        """Give the value for one round; None for one that lacks one of the two figures."""
+        if self.of not in round_ or self.to not in round_:
+            return None
+        return round_[self.of] - round_[self.to] if self.is_difference else round_[self.of] / round_[self.to]
+
+    def is_met_by(self, value: float) -> bool:
+        """Say whether the value keeps the bound; without a bound every value does."""
+        too_high = self.at_most is not None and value > self.at_most
+        too_low = self.at_least is not None and value < self.at_least
         return not (too_high or too_low)
 
 
 @attrs.frozen
 class Finding:
-    """The median of a comparison's ratios over all rounds, with the middle half of them."""
+    """The median of a comparison's values over all rounds, with the middle half of them."""
 
     comparison: Comparison
     median: float
@@ -77,7 +89,7 @@ def _compare_import(name: str, *, at_most: float | None = None) -> Comparison:
     return Comparison(f"import: {name} to aiohttp", f"{name}.import.ms", "aiohttp.import.ms", at_most=at_most)
 
 
-COMPARISONS: Final = (
+OF_SPEED: Final = (
     _compare_cpu("with_sdk", "get", 1, at_most=1.15),
     _compare_cpu("with_sdk", "get", 16, at_most=1.15),
     _compare_speed("with_closeio", "get", at_least=4),
@@ -110,18 +122,26 @@ COMPARISONS: Final = (
 )
 
 
-def find_ratios(rounds: Sequence[Round]) -> list[Finding]:
-    """Give a finding for each comparison that was measured. A round that lacks one of the two figures says nothing."""
+def _compare_start(title: str, of: str, to: str, *, at_most: float | None = None) -> Comparison:
+    return Comparison(title, f"{of}.start.ms", f"{to}.start.ms", at_most=at_most, is_difference=True)
+
+
+OF_STARTS: Final = (
+    _compare_start("`create`: journal in SQLite less journal in memory", "sqlite", "memory", at_most=3),
+    _compare_start("of that, what the disk costs: SQLite on the disk less SQLite on none", "sqlite", "diskless"),
+    Comparison("`create`: 10,000 final intents to none", "full.start.ms", "sqlite.start.ms", at_most=1.2),
+    Comparison("`recover`: 10,000 final intents to none", "full.recover.ms", "empty.recover.ms", at_most=1.2),
+)
+
+
+def find(comparisons: Sequence[Comparison], rounds: Sequence[Round]) -> list[Finding]:
+    """Give a finding for each comparison that was measured."""
     found = []
-    for comparison in COMPARISONS:
-        ratios = [
-            round_[comparison.of] / round_[comparison.to]
-            for round_ in rounds
-            if comparison.of in round_ and comparison.to in round_
-        ]
-        if ratios:
-            low, middle, high = statistics.quantiles(ratios * 2, n=4, method="inclusive")
-            found.append(Finding(comparison, middle, low, high, len(ratios)))
+    for comparison in comparisons:
+        values = [value for round_ in rounds if (value := comparison.compare(round_)) is not None]
+        if values:
+            low, middle, high = statistics.quantiles(values * 2, n=4, method="inclusive")
+            found.append(Finding(comparison, middle, low, high, len(values)))
     return found
 
 

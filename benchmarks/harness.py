@@ -7,32 +7,39 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    Round = dict[str, float]
-    """What one round found: the name of a figure (`<who>.<what>.<unit>`) and its value."""
+Round: TypeAlias = dict[str, float]
+"""What one round found: the name of a figure (`<who>.<what>.<unit>`) and its value."""
 
 
 @attrs.frozen
 class Effort:
-    """How long to measure: fresh processes in each session, and in each of its rounds one slice for everything."""
+    """How long to measure: fresh processes in each session, and in each of its rounds one slice for everything.
+
+    `starts` is how many meet faults, `intents` how many make a journal a full one.
+    """
 
     sessions: int
     rounds: int
     slice_seconds: float
+    starts: int
+    intents: int
 
 
 # The speed of a shared machine drifts by a third within seconds. Slices this short that follow each other see the same
 # machine, so the ratio inside a round is what counts. One process differs from the next by some per cent, whatever the
 # rounds say, by luck with its memory layout and hash seeds: more sessions tell more than more rounds.
-FULL: Final = Effort(sessions=6, rounds=12, slice_seconds=0.1)
-QUICK: Final = Effort(sessions=1, rounds=1, slice_seconds=0.02)
+FULL: Final = Effort(sessions=6, rounds=12, slice_seconds=0.1, starts=1000, intents=10_000)
+QUICK: Final = Effort(sessions=1, rounds=1, slice_seconds=0.02, starts=22, intents=100)
 WARM_UP_ROUNDS: Final = 2
+DISK: Final = Path("/var/tmp")  # noqa: S108 - `/tmp` may be memory, where a promise about a disk would be cheap
 
 
 def choose_cores() -> tuple[int, int]:
@@ -49,7 +56,7 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def start_worker(module: str, *arguments: str) -> Iterator[Callable[[str], Round]]:
+def start_worker(module: str, *arguments: str) -> Iterator[Callable[[str], dict[str, Any]]]:
     """Run a module of this package in its own process; give the function that sends it an order and returns the answer.
 
     Raises RuntimeError from that function where the worker died; what it said is on the standard error stream.
@@ -58,7 +65,7 @@ def start_worker(module: str, *arguments: str) -> Iterator[Callable[[str], Round
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=clean_environment()) as process:
 
-        def ask(order: str) -> Round:
+        def ask(order: str) -> dict[str, Any]:
             if process.stdin is None or process.stdout is None:
                 raise RuntimeError(module)
             print(order, file=process.stdin, flush=True)
@@ -66,7 +73,7 @@ def start_worker(module: str, *arguments: str) -> Iterator[Callable[[str], Round
             if not answer:
                 message = f"{' '.join(command)} ended"
                 raise RuntimeError(message)
-            round_: Round = json.loads(answer)
-            return round_
+            figures: dict[str, Any] = json.loads(answer)
+            return figures
 
         yield ask

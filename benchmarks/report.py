@@ -1,27 +1,24 @@
-"""The results as a JSON file and as a Markdown table."""
+"""Results as a JSON file and as Markdown tables."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 import orjson
 
-from benchmarks.figures import find_medians, find_ratios
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from benchmarks.figures import Finding
-    from benchmarks.harness import Effort, Round
+from benchmarks.figures import Comparison, Finding, find, find_medians
+from benchmarks.harness import Effort, Round
 
 _PACKAGES: Final = (
     "aiohttp",
+    "aiosqlite",
     "attrs",
     "cattrs",
     "closebulk-async",
@@ -33,42 +30,66 @@ _PACKAGES: Final = (
 )
 
 
-_HOW_TO_READ: Final = """\
-Client and server stand on different cores; the server is one nginx process with static files. A ratio is taken inside
-a round, in which everything has one short slice; the table shows the median of all rounds and the middle half of them.
-CPU is user and system time of the client's process for one request.
-"""
+@attrs.frozen(kw_only=True)
+class Report:
+    """What one command measures, and what it says about that. `name` is that of its files.
+
+    `counts` are the suites whose one round is made of counts: each makes its own Markdown of it.
+    """
+
+    name: str
+    title: str
+    how_to_read: str
+    suites: Mapping[str, Callable[[Effort], Iterator[Round]]]
+    comparisons: Sequence[Comparison]
+    counts: Mapping[str, Callable[[Round], str]] = attrs.field(factory=dict)
+
+    def make(self, effort: Effort, measured: Mapping[str, Sequence[Round]]) -> dict[str, object]:
+        """Give all that a run found, ready for JSON. `measured` are the rounds of each suite that was run."""
+        rounds = self._timed(measured)
+        return {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": _describe_machine(),
+            "versions": _find_versions(),
+            "effort": attrs.asdict(effort),
+            "comparisons": [_describe(finding) for finding in find(self.comparisons, rounds)],
+            "medians": find_medians(rounds),
+            "counts": {name: measured[name] for name in self.counts if name in measured},
+        }
+
+    def render(self, effort: Effort, measured: Mapping[str, Sequence[Round]]) -> str:
+        """Give the same as Markdown."""
+        machine = " · ".join(_describe_machine().values())
+        versions = " · ".join(f"{name} {version}" for name, version in _find_versions().items())
+        amount = f"{effort.sessions} sessions of {effort.rounds} rounds, {effort.slice_seconds * 1e3:g} ms a slice"
+        parts = [
+            f"# {self.title}\n\n{datetime.now(UTC):%Y-%m-%d} · {machine} · {amount}\n\n{versions}\n",
+            self.how_to_read,
+            *(render(measured[name][0]) for name, render in self.counts.items() if name in measured),
+            *_render_comparisons(self.comparisons, self._timed(measured)),
+        ]
+        return "\n".join(parts)
+
+    def write(self, folder: Path, effort: Effort, measured: Mapping[str, Sequence[Round]]) -> None:
+        """Write both into the folder, as a `.json` and a `.md` file."""
+        folder.mkdir(parents=True, exist_ok=True)
+        made = orjson.dumps(self.make(effort, measured), option=orjson.OPT_INDENT_2)
+        (folder / f"{self.name}.json").write_bytes(made)
+        (folder / f"{self.name}.md").write_text(self.render(effort, measured), encoding="utf-8")
+
+    def _timed(self, measured: Mapping[str, Sequence[Round]]) -> Sequence[Round]:
+        return [round_ for name, rounds in measured.items() if name not in self.counts for round_ in rounds]
 
 
-def make_report(effort: Effort, rounds: Sequence[Round]) -> dict[str, object]:
-    """Give all that a run found, ready for JSON."""
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": _describe_machine(),
-        "versions": _find_versions(),
-        "effort": attrs.asdict(effort),
-        "ratios": [_describe(finding) for finding in find_ratios(rounds)],
-        "medians": find_medians(rounds),
-    }
-
-
-def render(effort: Effort, rounds: Sequence[Round]) -> str:
-    """Give the same as Markdown."""
-    machine = " · ".join(_describe_machine().values())
-    versions = " · ".join(f"{name} {version}" for name, version in _find_versions().items())
-    amount = f"{effort.sessions} sessions of {effort.rounds} rounds, {effort.slice_seconds * 1e3:g} ms a slice"
-    ratios = "\n".join(_render_row(finding) for finding in find_ratios(rounds))
+def _render_comparisons(comparisons: Sequence[Comparison], rounds: Sequence[Round]) -> Iterator[str]:
+    if not rounds:
+        return
+    rows = "\n".join(_render_row(finding) for finding in find(comparisons, rounds))
     medians = "\n".join(f"| {name} | {value:,.1f} |" for name, value in find_medians(rounds).items())
-    return f"""# Benchmarks
-
-{datetime.now(UTC):%Y-%m-%d} · {machine} · {amount}
-
-{versions}
-
-{_HOW_TO_READ}
-| ratio | median | middle half | target | met |
+    yield f"""\
+| comparison | median | middle half | target | met |
 |---|---|---|---|---|
-{ratios}
+{rows}
 
 Medians of the single figures, for their size only: a machine's speed drifts while it is measured.
 
@@ -78,13 +99,6 @@ Medians of the single figures, for their size only: a machine's speed drifts whi
 """
 
 
-def write(folder: Path, effort: Effort, rounds: Sequence[Round]) -> None:
-    """Write `latest.json` and `latest.md` into the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "latest.json").write_bytes(orjson.dumps(make_report(effort, rounds), option=orjson.OPT_INDENT_2))
-    (folder / "latest.md").write_text(render(effort, rounds), encoding="utf-8")
-
-
 def _describe(finding: Finding) -> dict[str, object]:
     return {"target": finding.comparison.target, "is_met": finding.is_met} | attrs.asdict(finding)
 
@@ -92,7 +106,8 @@ def _describe(finding: Finding) -> dict[str, object]:
 def _render_row(finding: Finding) -> str:
     met = {True: "yes", False: "**no**", None: ""}[finding.is_met]
     spread = f"{finding.lower_quartile:.2f} to {finding.upper_quartile:.2f}"
-    return f"| {finding.comparison.title} | {finding.median:.2f} x | {spread} | {finding.comparison.target} | {met} |"
+    value = f"{finding.median:.2f} {finding.comparison.unit}"
+    return f"| {finding.comparison.title} | {value} | {spread} | {finding.comparison.target} | {met} |"
 
 
 def _describe_machine() -> dict[str, str]:

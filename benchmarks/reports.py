@@ -1,0 +1,45 @@
+"""The two reports: how fast the client is beside others, and what safe starts are worth and cost."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from benchmarks import decoding, figures, harness, imports, journaling, second_jobs, simulated, traffic
+from benchmarks.report import Report
+
+SPEED: Final = Report(
+    name="latest",
+    title="Benchmarks",
+    how_to_read="""\
+Client and server stand on different cores; the server is one nginx process with static files. A ratio is taken inside
+a round, in which everything has one short slice; the table shows the median of all rounds and the middle half of them.
+CPU is user and system time of the client's process for one request.
+""",
+    suites={"traffic": traffic.measure, "decoding": decoding.measure, "imports": imports.measure},
+    comparisons=figures.OF_SPEED,
+)
+
+STARTS: Final = Report(
+    name="starts",
+    title="Safe starts",
+    how_to_read=f"""\
+The server is the package's simulator, in a process of its own. In the first table each start meets one fault or two,
+the same for every client: its POST is refused, or the answer is lost, late, spoiled or replaced, after the job began or
+before. Reads are undisturbed. Jobs are counted on the server. *Second jobs* are those beyond one for a start. *Lost
+jobs* belong to starts whose caller was told no id, or that of another job. *Errors told* are starts whose caller got an
+exception. Those of this SDK have no job; it cannot know that none will come, and sends again only if it is told to.
+Every client waits {simulated.TRY_SECONDS:g} s for an answer. The simulator shows a job at once: this SDK looks for one
+for {simulated.SETTLE_SECONDS:g} s instead of 15 (`PollPolicy.settle`), which changes how long it takes, nothing else.
+
+In the last two tables the values of a comparison belong to one round, in which everything has one short slice; the
+median is that of all rounds, beside their middle half. The journal's files are in `{harness.DISK}`. `diskless` is
+SQLite with its file in memory, `disk.fsync` what it takes to write {journaling.COMMIT_BYTES // 1024} kB and wait for
+the disk. `recover` is what a service does when it begins: open the journal and read its {journaling.RUNNING} running
+actions.
+""",
+    suites={"second_jobs": second_jobs.measure, "journaling": journaling.measure},
+    comparisons=figures.OF_STARTS,
+    counts={"second_jobs": second_jobs.render},
+)
+
+REPORTS: Final = {"speed": SPEED, "starts": STARTS}
