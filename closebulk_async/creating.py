@@ -158,7 +158,7 @@ class Creation:
             # Where the server said when, it is not counted as a failed attempt.
             asked = asked_wait(exc)
             delay = self._patience.delay(asked=asked, counts=asked is None)
-            if delay is None or self._delivery.is_withdrawn:
+            if delay is None or self._delivery.is_withdrawn or not shop.transport.is_open:
                 raise
             logger.info("%s; trying again in %.1f s", exc, delay)
             await shop.transport.sleep(delay)

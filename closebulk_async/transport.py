@@ -123,6 +123,11 @@ class Transport:
         """Where all requests go, without a slash at the end."""
         return self._settings.base_url
 
+    @property
+    def is_open(self) -> bool:
+        """Whether requests may be sent."""
+        return self._is_open
+
     def check_open(self) -> None:
         """Raise ClientClosedError where no request may be sent, not yet or no more."""
         if not self._is_open:
@@ -152,6 +157,8 @@ class Transport:
 
     async def sleep(self, seconds: float) -> None:
         """Wait before a repeat. Ends early when the client is closed: the repeat then raises."""
+        if not self._is_open:
+            return
         nap = asyncio.ensure_future(self._settings.clock.sleep(seconds))
         self._naps.add(nap)
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import evolve
 
-from closebulk_async import AmbiguousStartError, BulkEmail, ClientClosedError, CloseBulk, RateLimitedError
+from closebulk_async import AmbiguousStartError, BulkEmail, ClientClosedError, CloseBulk, PollPolicy, RateLimitedError
 from closebulk_async.simulator import Simulator, faults
 from closebulk_async.testing import FakeClock
 from tests.peers import connect, posts, start_email
@@ -67,7 +67,7 @@ async def test_cancelled_while_it_waits_to_send_again(
     close: CloseBulk, sim: Simulator, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What was rejected is not under way: the caller is free at once, nothing is sent and nothing is said."""
-    sim.fail_next(faults.too_many_requests(retry_after=30))
+    sim.fail_next(faults.too_many_requests(retry_after=30), method="POST")
     task = begin(close)
     await clock.settle()
     await cancel(task, clock)
@@ -80,7 +80,7 @@ async def test_cancelled_after_the_server_acted(
     close: CloseBulk, sim: Simulator, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The outcome is waited for, its ref is logged as a warning, and only then does CancelledError go on."""
-    sim.fail_next(LATE)
+    sim.fail_next(LATE, method="POST")
     task = begin(close)
     await clock.settle()
     await cancel(task, clock)
@@ -98,7 +98,7 @@ async def test_cancelled_again_and_again(
     close: CloseBulk, sim: Simulator, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However often: the outcome is not given up."""
-    sim.fail_next(LATE)
+    sim.fail_next(LATE, method="POST")
     task = begin(close)
     await clock.settle()
     for _ in range(5):
@@ -113,7 +113,7 @@ async def test_the_wait_of_a_cancelled_caller_is_bounded(
     close: CloseBulk, sim: Simulator, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An answer that never comes ends with the total timeout; that it is in doubt is logged, with the intent."""
-    sim.fail_next(faults.hang(acts=True))
+    sim.fail_next(faults.hang(acts=True), method="POST")
     task = begin(close)
     await clock.settle()
     await cancel(task, clock)
@@ -121,7 +121,7 @@ async def test_the_wait_of_a_cancelled_caller_is_bounded(
     assert not task.done()
     await clock.advance(0.1)
     assert task.cancelled()
-    assert re.search(r"may or may not have started a job.*intent [0-9a-f]{32}", warnings(caplog)[0])
+    assert re.search(r"may or may not have started an action.*close\.adopt\('[0-9a-f]{32}', ref\)", warnings(caplog)[0])
     assert (posts(sim), len(sim.jobs)) == (1, 1)
 
 
@@ -129,7 +129,7 @@ async def test_a_timeout_around_a_create(
     close: CloseBulk, sim: Simulator, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """`asyncio.timeout` raises TimeoutError as ever, as soon as the outcome is known."""
-    sim.fail_next(LATE)
+    sim.fail_next(LATE, method="POST")
     scope = asyncio.timeout(None)
 
     async def start() -> None:
@@ -153,7 +153,7 @@ async def test_a_task_group_that_fails(
     close: CloseBulk, sim: Simulator, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The group ends after the outcome is known, with the error of its other task."""
-    sim.fail_next(LATE)
+    sim.fail_next(LATE, method="POST")
 
     async def fail() -> None:
         await clock.sleep(1)
@@ -177,7 +177,7 @@ async def test_an_equal_create_gets_the_outcome(
     close: CloseBulk, sim: Simulator, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who was cancelled and asks again means the same job: one POST, one job, and no warning."""
-    sim.fail_next(LATE)
+    sim.fail_next(LATE, method="POST")
     first = begin(close)
     await clock.settle()
     await cancel(first, clock)
@@ -188,27 +188,32 @@ async def test_an_equal_create_gets_the_outcome(
     assert (posts(sim), len(sim.jobs), warnings(caplog)) == (1, 1, [])
 
 
-async def test_an_equal_create_gets_the_doubt(
-    close: CloseBulk, sim: Simulator, clock: FakeClock, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("acts", [False, True])
+async def test_an_equal_create_gets_what_is_found(
+    close: CloseBulk, sim: Simulator, clock: FakeClock, caplog: pytest.LogCaptureFixture, *, acts: bool
 ) -> None:
-    """An outcome in doubt is in doubt for it as well, and nothing is sent."""
-    sim.fail_next(faults.hang(acts=True))
+    """An answer that never comes is made good for it as for its own POST, or leaves it in doubt; nothing is sent."""
+    sim.fail_next(faults.hang(acts=acts), method="POST")
     first = begin(close)
     await clock.settle()
     await cancel(first, clock)
     second = begin(close)
-    await clock.advance(60)
+    await clock.advance(60 + PollPolicy().settle)
     assert first.cancelled()
-    with pytest.raises(AmbiguousStartError):
-        await second
-    assert (posts(sim), len(sim.jobs), warnings(caplog)) == (1, 1, [])
+    if acts:
+        assert (await second).id == sim.jobs[0].id
+        assert warnings(caplog) == []
+    else:
+        with pytest.raises(AmbiguousStartError, match="no such action is in the list"):
+            await second
+    assert (posts(sim), len(sim.jobs)) == (1, acts)
 
 
 async def test_an_equal_create_that_is_cancelled_too(
     close: CloseBulk, sim: Simulator, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Both end with CancelledError, and the one outcome is logged once."""
-    sim.fail_next(LATE)
+    sim.fail_next(LATE, method="POST")
     first = begin(close)
     await clock.settle()
     await cancel(first, clock)
@@ -223,7 +228,7 @@ async def test_an_equal_create_that_is_cancelled_too(
 
 async def test_another_create_is_another_job(close: CloseBulk, sim: Simulator, clock: FakeClock) -> None:
     """One byte of difference in the body, and it is sent."""
-    sim.fail_next(LATE)
+    sim.fail_next(LATE, method="POST")
     first = begin(close)
     await clock.settle()
     await cancel(first, clock)
@@ -234,12 +239,14 @@ async def test_another_create_is_another_job(close: CloseBulk, sim: Simulator, c
 
 
 async def test_equal_creates_at_the_same_time_are_two_jobs(close: CloseBulk, sim: Simulator, clock: FakeClock) -> None:
-    """Nobody was cancelled: whoever starts twice gets two, and a third one that comes later is a third."""
-    sim.fail_next(LATE, times=3)
+    """Nobody was cancelled: whoever starts twice gets two, one after the other, and a third one is a third."""
+    sim.fail_next(LATE, times=3, method="POST")
     tasks = [begin(close), begin(close)]
     await clock.settle()
     tasks.append(begin(close))
-    await clock.advance(20)
+    for started in (1, 2, 3):
+        assert len(sim.jobs) == started
+        await clock.advance(20)
     assert {task.result().id for task in tasks} == {job.id for job in sim.jobs}
     assert len(sim.jobs) == 3
 
@@ -247,9 +254,26 @@ async def test_equal_creates_at_the_same_time_are_two_jobs(close: CloseBulk, sim
 async def test_equal_creates_that_are_both_cancelled(
     close: CloseBulk, sim: Simulator, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither ref is lost."""
-    sim.fail_next(LATE, times=2)
-    tasks = [begin(close), begin(close)]
+    """The one that waited for its turn is free at once and starts nothing; the ref of the other is not lost."""
+    sim.fail_next(LATE, times=2, method="POST")
+    first, second = begin(close), begin(close)
+    await clock.settle()
+    await cancel(second, clock)
+    assert second.cancelled()
+    await cancel(first, clock)
+    assert not first.done()
+    await clock.advance(20)
+    assert first.cancelled()
+    assert [text.rpartition(" ")[2] for text in warnings(caplog)] == refs(sim)
+    assert len(sim.jobs) == 1
+
+
+async def test_unlike_creates_that_are_both_cancelled(
+    close: CloseBulk, sim: Simulator, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both are under way at once, and neither ref is lost."""
+    sim.fail_next(LATE, times=2, method="POST")
+    tasks = [begin(close), begin(close, template="tmpl_2")]
     await clock.settle()
     for task in tasks:
         await cancel(task, clock)
@@ -262,7 +286,7 @@ async def test_a_job_that_is_over_is_not_taken_for_a_new_one(
     close: CloseBulk, sim: Simulator, clock: FakeClock
 ) -> None:
     """An outcome that was logged belongs to the past: an equal create after it is sent."""
-    sim.fail_next(LATE)
+    sim.fail_next(LATE, method="POST")
     first = begin(close)
     await clock.settle()
     await cancel(first, clock)
@@ -274,7 +298,7 @@ async def test_nothing_is_sent_for_a_caller_who_has_left(
     close: CloseBulk, sim: Simulator, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A 429 that comes after the cancellation settles it: there is no second POST."""
-    sim.fail_next(evolve(faults.too_many_requests(retry_after=5), wait_before=20.0))
+    sim.fail_next(evolve(faults.too_many_requests(retry_after=5), wait_before=20.0), method="POST")
     task = begin(close)
     await clock.settle()
     await cancel(task, clock)
@@ -286,7 +310,7 @@ async def test_nothing_is_sent_for_a_caller_who_has_left(
 
 async def test_it_is_sent_again_for_who_took_it_over(close: CloseBulk, sim: Simulator, clock: FakeClock) -> None:
     """The same 429, but an equal create waits for the outcome by then: it gets its job."""
-    sim.fail_next(evolve(faults.too_many_requests(retry_after=5), wait_before=20.0))
+    sim.fail_next(evolve(faults.too_many_requests(retry_after=5), wait_before=20.0), method="POST")
     first = begin(close)
     await clock.settle()
     await cancel(first, clock)
@@ -299,7 +323,7 @@ async def test_it_is_sent_again_for_who_took_it_over(close: CloseBulk, sim: Simu
 
 async def test_who_took_it_over_can_leave_as_well(close: CloseBulk, sim: Simulator, clock: FakeClock) -> None:
     """Cancelled in the wait that follows a 429, it lets both go at once."""
-    sim.fail_next(evolve(faults.too_many_requests(retry_after=50), wait_before=20.0))
+    sim.fail_next(evolve(faults.too_many_requests(retry_after=50), wait_before=20.0), method="POST")
     first = begin(close)
     await clock.settle()
     await cancel(first, clock)
@@ -313,12 +337,12 @@ async def test_who_took_it_over_can_leave_as_well(close: CloseBulk, sim: Simulat
     assert (posts(sim), sim.jobs) == (1, ())
 
 
-@pytest.mark.parametrize("turns", range(60))
+@pytest.mark.parametrize("turns", range(120))
 async def test_cancelled_at_any_moment(
     close: CloseBulk, sim: Simulator, clock: FakeClock, caplog: pytest.LogCaptureFixture, turns: int
 ) -> None:
     """After however many turns of the loop: each job that was started is returned or logged, and none is sent twice."""
-    sim.fail_next(faults.delay(20))
+    sim.fail_next(faults.delay(20), method="POST")
     first = begin(close)
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -336,7 +360,7 @@ async def test_closing_waits_for_what_is_under_way(
     sim: Simulator, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With its caller cancelled or not, the POST ends before the client does."""
-    sim.fail_next(LATE, times=2)
+    sim.fail_next(LATE, times=2, method="POST")
     close = connect(sim, clock)
     await close.__aenter__()
     cancelled, patient = begin(close), begin(close, template="tmpl_2")
@@ -353,7 +377,7 @@ async def test_closing_waits_for_what_is_under_way(
 
 async def test_closing_may_be_cancelled(sim: Simulator, clock: FakeClock) -> None:
     """It still waits for what is under way, closes its connections, and then lets CancelledError go on."""
-    sim.fail_next(LATE)
+    sim.fail_next(LATE, method="POST")
     close = connect(sim, clock)
     await close.__aenter__()
     task = begin(close)
@@ -371,7 +395,7 @@ async def test_closing_may_be_cancelled(sim: Simulator, clock: FakeClock) -> Non
 
 async def test_closing_does_not_wait_for_what_was_not_sent(sim: Simulator, clock: FakeClock) -> None:
     """A create that waits for the rate limit ends with ClientClosedError, at once and without a POST."""
-    sim.fail_next(faults.too_many_requests(retry_after=100))
+    sim.fail_next(faults.too_many_requests(retry_after=100), method="POST")
     async with connect(sim, clock) as close:
         task = begin(close)
         await clock.settle()
@@ -383,7 +407,7 @@ async def test_closing_does_not_wait_for_what_was_not_sent(sim: Simulator, clock
 
 async def test_a_429_while_the_client_closes(sim: Simulator, clock: FakeClock) -> None:
     """The caller learns that it was rejected; there is no second try."""
-    sim.fail_next(evolve(faults.too_many_requests(retry_after=5), wait_before=20.0))
+    sim.fail_next(evolve(faults.too_many_requests(retry_after=5), wait_before=20.0), method="POST")
     close = connect(sim, clock)
     await close.__aenter__()
     task = begin(close)
@@ -402,7 +426,7 @@ def test_the_loop_ends_under_it(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         clock = FakeClock(auto=False)
         async with Simulator(clock=clock) as sim:
-            sim.fail_next(faults.hang(acts=True))
+            sim.fail_next(faults.hang(acts=True), method="POST")
             close = connect(sim, clock)
             await close.__aenter__()
             task = begin(close)
