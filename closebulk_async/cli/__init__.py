@@ -1,4 +1,4 @@
-"""The command `closebulk`: watch, list and read bulk actions from a shell, and a demo that needs no account.
+"""The command `closebulk`: start, watch and settle bulk actions from a shell, and a demo that needs no account.
 
 `closebulk_async.cli.program` holds the commands and their exit codes. This module imports nothing, so that it can tell
 whoever lacks the extra what to install.

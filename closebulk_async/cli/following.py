@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from closebulk_async.cli.exits import ExitCode, code_of, worst_of
+from closebulk_async.cli.exits import ExitCode, code_of, complain, watch_command, worst_of
 from closebulk_async.cli.views import View, notes_in
 from closebulk_async.client import CloseBulk
 from closebulk_async.errors import CloseBulkError
@@ -59,3 +59,18 @@ class Following:
             self.codes[ref] = code_of(exc)
             view.fail(ref, exc)
         self._unanswered.discard(ref)
+
+    def explain(self, code: ExitCode) -> ExitCode:
+        """Say what goes on after the command has ended with this code, if anything does; the code itself."""
+        if code is ExitCode.INTERRUPTED:
+            complain(f"interrupted; {_what_goes_on(self.running)}")
+        elif self.running:
+            complain(f"to go on watching: {watch_command(self.running)}")
+        return code
+
+
+def _what_goes_on(refs: Sequence[JobRef[Any]]) -> str:
+    if not refs:
+        return "every action had ended"
+    subject = "the job goes on, watch it" if len(refs) == 1 else f"{len(refs)} jobs go on, watch them"
+    return f"{subject} with: {watch_command(refs)}"

@@ -9,16 +9,19 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from closebulk_async.cli.exits import ExitCode, code_of, complain, is_missing_key, watch_command
+from closebulk_async.cli import journals, starting
+from closebulk_async.cli.exits import ExitCode, code_of, complain, is_missing_key
+from closebulk_async.cli.options import Json, examples
+from closebulk_async.cli.starting import in_options
 from closebulk_async.cli.texts import cleaned, describe_row
-from closebulk_async.cli.views import Lines, choose_view, print_json
+from closebulk_async.cli.views import action_to_dict, choose_view, print_json
 from closebulk_async.errors import CloseBulkError
 from closebulk_async.models import BulkAction, JobRef, Kind
-from closebulk_async.policy import PollPolicy, to_seconds, to_seconds_or_none
+from closebulk_async.policy import to_seconds, to_seconds_or_none
 from closebulk_async.version import __version__
 
 app = typer.Typer(
@@ -31,11 +34,6 @@ app = typer.Typer(
 
 # typer has this class from click, or, in newer versions, from a copy of click: both derive BadParameter from it.
 _UsageError: Any = typer.BadParameter.__base__
-
-LOOKED_AT = PollPolicy(ceiling=5.0)
-"""For live bars: somebody looks at them, and takes one that rests for half a minute for a dead one."""
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -51,8 +49,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         complain(f"{exc.format_message()} (closebulk --help)")
         return ExitCode.USAGE
     except CloseBulkError as exc:
-        # The message of the package speaks of an argument, which the command line does not have.
-        complain("no API key: set CLOSE_API_KEY" if is_missing_key(exc) else exc)
+        # The messages of the package speak of arguments, which the command line does not have.
+        complain("no API key: set CLOSE_API_KEY" if is_missing_key(exc) else in_options(str(exc)))
         return code_of(exc)
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
@@ -71,16 +69,17 @@ def closebulk(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Watch bulk actions of Close.
+    """Start and watch bulk actions of Close.
 
     A REF is KIND:ID, such as email:bulkemail_qmjJY85TS; KIND is email, delete, edit or sequence_subscription. The key
     is read from CLOSE_API_KEY. `closebulk demo` needs none: it runs against a simulator.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage or no key, 3 still running after --timeout, 130 interrupted.
+    Exit codes: 0 done, 1 failed, 2 wrong usage or no key, 3 still running after --timeout, 4 nobody knows whether an
+    action was started, 130 interrupted.
     """
 
 
-@app.command()
+@app.command(epilog=examples("closebulk watch email:bulkemail_qmjJY85TS delete:bulkdelete_asdVYCm54 --timeout 600"))
 def watch(
     refs: Annotated[list[str], typer.Argument(metavar="REF...", help="The actions to watch.")],
     *,
@@ -92,37 +91,25 @@ def watch(
     The exit code is that of the worst: failed (1) before still running after --timeout (3) before done (0). An action
     that cannot be read counts as failed. Watching, or ceasing to watch, never changes an action.
     """
+    from closebulk_async.cli.clients import connect
     from closebulk_async.cli.following import Following
-    from closebulk_async.client import CloseBulk
 
     following = Following(
         list(dict.fromkeys(map(JobRef.parse, refs))), timeout=to_seconds_or_none(timeout, name="--timeout")
     )
 
     async def follow() -> ExitCode:
-        view = choose_view(following.refs, as_json=as_json)
-        async with CloseBulk.from_env(poll=PollPolicy() if isinstance(view, Lines) else LOOKED_AT) as close:
-            return await following.follow(close, view)
+        async with connect(as_json=as_json) as close:
+            return await following.follow(close, choose_view(following.refs, as_json=as_json))
 
     try:
         code = asyncio.run(follow())
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
-    if code is ExitCode.INTERRUPTED:
-        complain(f"interrupted; {_what_goes_on(following.running)}")
-    elif following.running:
-        complain(f"to go on watching: {watch_command(following.running)}")
-    return code
+    return following.explain(code)
 
 
-def _what_goes_on(refs: Sequence[JobRef[Any]]) -> str:
-    if not refs:
-        return "every action had ended"
-    subject = "the job goes on, watch it" if len(refs) == 1 else f"{len(refs)} jobs go on, watch them"
-    return f"{subject} with: {watch_command(refs)}"
-
-
-@app.command("list")
+@app.command("list", epilog=examples("closebulk list email --limit 5"))
 def list_actions(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help="email, delete, edit or sequence_subscription.")],
     *,
@@ -134,25 +121,19 @@ def list_actions(
 
 
 async def _list(kind: Kind, *, limit: int, as_json: bool) -> int:
-    from closebulk_async.client import CloseBulk
+    from closebulk_async.cli.clients import connect, endpoint_of
     from closebulk_async.wire import MAX_PAGE
 
-    async with CloseBulk.from_env() as close:
-        endpoint: Any = {
-            Kind.EMAIL: close.emails,
-            Kind.DELETE: close.deletes,
-            Kind.EDIT: close.edits,
-            Kind.SEQUENCE_SUBSCRIPTION: close.sequence_subscriptions,
-        }[kind]
+    async with connect() as close:
         shown = 0
         # One more than is shown tells whether the list was cut.
-        async for action in endpoint.iterate(max_items=limit + 1, page_size=min(limit + 1, MAX_PAGE)):
+        async for action in endpoint_of(close, kind).iterate(max_items=limit + 1, page_size=min(limit + 1, MAX_PAGE)):
             if shown == limit:
                 complain(f"there are more than these {limit}: --limit shows more")
                 break
             shown += 1
             if as_json:
-                print_json(_to_dict(action))
+                print_json(action_to_dict(action))
             else:
                 print(describe_row(action), flush=True)
         if not shown:
@@ -160,7 +141,7 @@ async def _list(kind: Kind, *, limit: int, as_json: bool) -> int:
     return ExitCode.DONE
 
 
-@app.command()
+@app.command(epilog=examples("closebulk get email:bulkemail_qmjJY85TS --json"))
 def get(
     ref: Annotated[str, typer.Argument(metavar="REF", help="The action to read.")], *, as_json: Json = False
 ) -> int:
@@ -169,12 +150,12 @@ def get(
 
 
 async def _get(ref: JobRef[BulkAction], *, as_json: bool) -> int:
-    from closebulk_async.client import CloseBulk
+    from closebulk_async.cli.clients import connect
 
-    async with CloseBulk.from_env() as close:
+    async with connect() as close:
         action = await close.get(ref)
     if as_json:
-        print_json(_to_dict(action))
+        print_json(action_to_dict(action))
         return ExitCode.DONE
     print(describe_row(action))
     for name, value in action.to_dict().items():
@@ -182,11 +163,44 @@ async def _get(ref: JobRef[BulkAction], *, as_json: bool) -> int:
     return ExitCode.DONE
 
 
-def _to_dict(action: BulkAction) -> dict[str, Any]:
-    return {"kind": str(action.kind), "ref": str(action.ref), **action.to_dict()}
+@app.command(epilog=examples("closebulk pause email:bulkemail_qmjJY85TS"))
+def pause(
+    ref: Annotated[str, typer.Argument(metavar="REF", help="The action to pause.")], *, as_json: Json = False
+) -> int:
+    """Pause an action that runs, and print it. It can be resumed for seven days.
+
+    What is under way may still be processed, so that it may not say paused yet.
+    """
+    return asyncio.run(_change(JobRef.parse(ref), "pause", as_json=as_json))
 
 
-@app.command()
+@app.command(epilog=examples("closebulk resume email:bulkemail_qmjJY85TS"))
+def resume(
+    ref: Annotated[str, typer.Argument(metavar="REF", help="The action to let go on.")], *, as_json: Json = False
+) -> int:
+    """Let a paused action go on, and print it."""
+    return asyncio.run(_change(JobRef.parse(ref), "resume", as_json=as_json))
+
+
+async def _change(ref: JobRef[BulkAction], what: Literal["pause", "resume"], *, as_json: bool) -> int:
+    from closebulk_async.cli.clients import connect
+
+    async with connect() as close:
+        action = await (close.pause(ref) if what == "pause" else close.resume(ref))
+    if as_json:
+        print_json(action_to_dict(action))
+    else:
+        print(describe_row(action))
+    return ExitCode.DONE
+
+
+app.add_typer(starting.app)
+app.command(epilog=examples("closebulk recover --journal closebulk.db --watch"))(journals.recover)
+app.command(epilog=examples("closebulk adopt 2f0c... email:bulkemail_qmjJY85TS --journal closebulk.db"))(journals.adopt)
+app.command(epilog=examples("closebulk abandon 2f0c... --journal closebulk.db"))(journals.abandon)
+
+
+@app.command(epilog=examples("closebulk demo --kind delete --leads 50 --seconds 5"))
 def demo(
     *,
     kind: Annotated[Kind, typer.Option(help="What to start.")] = Kind.EMAIL,

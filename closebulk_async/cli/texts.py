@@ -13,13 +13,23 @@ _MINUTE, _HOUR, _DAY = 60, 60 * 60, 24 * 60 * 60
 
 def cleaned(text: str) -> str:
     """`text` on one line. What a server says may hold control codes, which a terminal would obey."""
-    return "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """`text` with a mark in the place of each control code, line ends included."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def shortened(text: str, width: int) -> str:
     """`text` in at most `width` columns, with its last characters: those of an id tell it from its neighbours."""
     tail = min(6, width // 3)
     return text if len(text) <= width else f"{text[: max(0, width - 1 - tail)]}…{text[len(text) - tail :]}"
+
+
+def format_number(number: int) -> str:
+    """A count, its thousands apart: `1 234`."""
+    return f"{number:,}".replace(",", " ")
 
 
 def format_seconds(seconds: float) -> str:
@@ -82,13 +92,22 @@ def describe_step(progress: Progress[Any]) -> str:
 
 def describe_row(action: BulkAction) -> str:
     """One action of a list as one line. The ref, whole and last, can be copied, or cut out by `awk '{print $NF}'`."""
-    processed, total = count_objects(action)
-    fraction = 1.0 if action.is_done else min(1.0, processed / total) if total else None
     created = getattr(action, "date_created", None)  # rows of older servers may lack it
     parts = [
         format_status(action.status).ljust(10),
-        format_counts(processed, total, fraction).ljust(22),
+        _format_counts_of(action).ljust(22),
         ("" if created is None else format_moment(created)).ljust(20),
         str(action.ref),
     ]
     return "  ".join(parts)
+
+
+def describe_state(action: BulkAction) -> str:
+    """Status and counters: `processing, 40 of 100 (40%)`."""
+    return f"{format_status(action.status)}, {_format_counts_of(action)}"
+
+
+def _format_counts_of(action: BulkAction) -> str:
+    processed, total = count_objects(action)
+    fraction = 1.0 if action.is_done else min(1.0, processed / total) if total else None
+    return format_counts(processed, total, fraction)

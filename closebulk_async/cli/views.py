@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import Any, Protocol, Self
 
@@ -16,7 +16,7 @@ import attrs
 from closebulk_async.cli.exits import complain, describe_failure
 from closebulk_async.cli.texts import cleaned, describe_step
 from closebulk_async.errors import BulkActionFailed, CloseBulkError, WaitError
-from closebulk_async.models import JobRef
+from closebulk_async.models import BulkAction, JobRef
 from closebulk_async.progress import Progress
 
 
@@ -113,6 +113,11 @@ def print_json(value: object) -> None:
     print(json.dumps(value), flush=True)
 
 
+def action_to_dict(action: BulkAction) -> dict[str, Any]:
+    """The service's own object, with kind and ref added."""
+    return {"kind": str(action.kind), "ref": str(action.ref), **action.to_dict()}
+
+
 def has_terminal() -> bool:
     """Whether standard output is a terminal that can move its cursor. Settings that only force colours do not count."""
     return sys.stdout.isatty() and os.environ.get("TERM", "").lower() not in {"dumb", "unknown"}
@@ -132,7 +137,7 @@ def choose_view(refs: Sequence[JobRef[Any]], *, as_json: bool) -> View:
 class _NoteHandler(logging.Handler):
     """Hands what the package logs to a view: written past it, a record would tear the bars."""
 
-    def __init__(self, view: View, unanswered: Collection[JobRef[Any]]) -> None:
+    def __init__(self, view: View, unanswered: Sized) -> None:
         super().__init__(logging.INFO)
         self._view = view
         self._unanswered = unanswered
@@ -147,10 +152,10 @@ class _NoteHandler(logging.Handler):
 
 
 @contextmanager
-def notes_in(view: View, *, unanswered: Collection[JobRef[Any]]) -> Iterator[None]:
+def notes_in(view: View, *, unanswered: Sized) -> Iterator[None]:
     """Show the package's warnings in `view` for as long as the block runs.
 
-    While there are `unanswered` refs, what is logged as information is shown as well: a poll that failed is part of a
+    While something is `unanswered`, what is logged as information is shown as well: a poll that failed is part of a
     step only after a poll that did not.
     """
     logger, handler = logging.getLogger("closebulk_async"), _NoteHandler(view, unanswered)

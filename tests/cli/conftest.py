@@ -41,6 +41,7 @@ def closebulk(sim: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     """The command in a thread, with a loop of its own, in an environment where the simulator is Close."""
     monkeypatch.setenv("CLOSE_API_KEY", sim.api_key)
     monkeypatch.setenv("CLOSE_BASE_URL", sim.base_url)
+    monkeypatch.delenv("CLOSEBULK_JOURNAL", raising=False)
 
     async def call(*arguments: str) -> Finished:
         code = await asyncio.to_thread(main, arguments)

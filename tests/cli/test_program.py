@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from .conftest import Closebulk
     from .programs import StillClock
 
+COMMANDS = ("watch", "list", "get", "pause", "resume", "start", "recover", "adopt", "abandon", "demo")
+STARTS = ("email", "delete", "edit", "sequence")
+
 LONG = 1000.0
 """Seconds of a job that ends only when a test moves the clock."""
 
@@ -226,6 +229,27 @@ async def test_get_shows_every_field(sim: Simulator, closebulk: Closebulk) -> No
     assert json.loads(whole.out) == {"kind": "email", "ref": ref} | snapshot
 
 
+async def test_pause_and_resume(sim: Simulator, clock: StillClock, closebulk: Closebulk) -> None:
+    """An action is paused and goes on; it is printed as it is then, with --json as the service's own object."""
+    ref = add(sim, "bulkemail_a", duration=LONG, age=LONG / 4)
+    paused = await closebulk("pause", ref)
+    assert (paused.code, paused.err) == (0, "")
+    assert paused.lines == [f"paused      25 of 100 (25%)         2026-01-15 09:25 UTC  {ref}"]
+    clock.move(60)
+    resumed = await closebulk("resume", ref, "--json")
+    assert (resumed.code, resumed.err) == (0, "")
+    assert json.loads(resumed.out) == {"kind": "email", "ref": ref} | sim.jobs[0].snapshot(clock.now())
+    clock.move(LONG)
+    assert (await closebulk("get", ref)).lines[0].startswith("done ")
+
+
+async def test_what_cannot_be_paused_is_a_failure(sim: Simulator, closebulk: Closebulk) -> None:
+    """The service's own reason is one line."""
+    refused = await closebulk("pause", add(sim, "bulkemail_a"))
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err.startswith("closebulk: PUT /bulk_action/email/bulkemail_a/ was answered with 400 Bad Request")
+
+
 async def test_errors_of_the_api_are_one_line(closebulk: Closebulk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that is refused is a failure, not wrong usage; the key is not shown."""
     monkeypatch.setenv("CLOSE_API_KEY", "api_wrong")
@@ -233,7 +257,20 @@ async def test_errors_of_the_api_are_one_line(closebulk: Closebulk, monkeypatch:
     assert await closebulk("list", "email") == Finished(1, "", said)
 
 
-@pytest.mark.parametrize("arguments", [("watch", "email:bulkemail_a"), ("list", "email"), ("get", "email:bulkemail_a")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("watch", "email:bulkemail_a"),
+        ("list", "email"),
+        ("get", "email:bulkemail_a"),
+        ("pause", "email:bulkemail_a"),
+        ("resume", "email:bulkemail_a"),
+        ("start", "delete", "--yes", "--query", '{"type": "id", "value": "lead_1"}'),
+        ("recover", "--journal", __file__),
+        ("adopt", "intent", "email:bulkemail_a", "--yes", "--journal", __file__),
+        ("abandon", "intent", "--yes", "--journal", __file__),
+    ],
+)
 async def test_nothing_happens_without_a_key(
     sim: Simulator, closebulk: Closebulk, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
@@ -260,6 +297,8 @@ async def test_nothing_happens_without_a_key(
         (("list", "email", "--limit", "0"), "--limit"),
         (("get", "bulkemail_a"), "'bulkemail_a' is no ref"),
         (("get", "email:bulkemail_a", "--jsno"), "No such option"),
+        (("pause",), "Missing argument 'REF'"),
+        (("resume", "bulkemail_a"), "'bulkemail_a' is no ref"),
         (("demo", "--leads", "-1"), "--leads"),
         (("demo", "--seconds", "inf"), "--seconds must be"),
         (("demo", "--kind", "mail"), "--kind"),
@@ -295,8 +334,20 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"closebulk {__version__}\n"
     assert main(["-h"]) == 0
     shown = capsys.readouterr().out
-    assert all(command in shown for command in ("watch", "list", "get", "demo", "130 interrupted"))
+    assert all(f"  {command} " in shown for command in COMMANDS)
+    assert "130 interrupted" in shown
     assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize("command", [*([each] for each in COMMANDS), *(["start", each] for each in STARTS)])
+def test_every_help_has_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Help ends with what can be typed, on lines that are as they were written."""
+    assert main([*command, "--help"]) == 0
+    _, _, shown = capsys.readouterr().out.partition("\n  Example")
+    lines = shown.splitlines()[1:]
+    assert lines
+    assert all(line.startswith("    ") for line in lines)
+    assert lines[0].startswith(f"    closebulk {' '.join(command)} ")
 
 
 async def test_a_reader_that_leaves_ends_the_program(sim: Simulator) -> None:

@@ -134,4 +134,5 @@ def test_the_worst_of_several_codes() -> None:
     assert worst_of([ExitCode.DONE, ExitCode.DONE]) is ExitCode.DONE
     assert worst_of([ExitCode.TIMED_OUT, ExitCode.DONE]) is ExitCode.TIMED_OUT
     assert worst_of([ExitCode.TIMED_OUT, ExitCode.FAILED, ExitCode.DONE]) is ExitCode.FAILED
+    assert worst_of([ExitCode.FAILED, ExitCode.UNKNOWN, ExitCode.DONE]) is ExitCode.UNKNOWN
     assert code_of(BAD_GATEWAY) is ExitCode.FAILED

@@ -1,0 +1,30 @@
+"""The client of a command."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any
+
+from closebulk_async.cli.views import has_terminal
+from closebulk_async.client import CloseBulk
+from closebulk_async.models import Kind
+from closebulk_async.policy import PollPolicy
+
+LOOKED_AT = PollPolicy(ceiling=5.0)
+"""For live bars: somebody looks at them, and takes one that rests for half a minute for a dead one."""
+
+
+def connect(*, as_json: bool = False, journal: PathLike[str] | None = None) -> CloseBulk:
+    """A client as the environment says, to be opened. Raises AuthenticationError without a key."""
+    has_bars = has_terminal() and not as_json
+    return CloseBulk.from_env(poll=LOOKED_AT if has_bars else PollPolicy(), journal=journal)
+
+
+def endpoint_of(close: CloseBulk, kind: Kind) -> Any:  # noqa: ANN401 - its keywords are those of any kind
+    """The endpoint of a kind, with keywords that nobody checks before it runs."""
+    return {
+        Kind.EMAIL: close.emails,
+        Kind.DELETE: close.deletes,
+        Kind.EDIT: close.edits,
+        Kind.SEQUENCE_SUBSCRIPTION: close.sequence_subscriptions,
+    }[kind]
