@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import attrs
 import pytest
@@ -60,9 +60,9 @@ class Stage:
         """Seconds since the test began."""
         return self.clock.monotonic()
 
-    def client(self, poll: PollPolicy) -> CloseBulk:
+    def client(self, poll: PollPolicy = EVERY_SECOND, **options: Any) -> CloseBulk:
         """Another client of the same simulator, to be opened, that polls by this policy."""
-        return CloseBulk(self.sim.api_key, base_url=self.sim.base_url, clock=self.clock, poll=poll)
+        return CloseBulk(self.sim.api_key, base_url=self.sim.base_url, clock=self.clock, poll=poll, **options)
 
     def run_job(self, **plan: Unpack[PlanChanges]) -> JobRef[BulkEmail]:
         """A bulk email that somebody else starts at this instant, without a request."""

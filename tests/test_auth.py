@@ -87,7 +87,7 @@ async def test_every_request_carries_the_key() -> None:
         await close.emails.pause(await start_email(close))
         await close.emails.list()
     expected = "Basic " + base64.b64encode(f"{peer.api_key}:".encode()).decode()
-    assert [seen.headers["authorization"] for seen in peer.seen] == [expected] * 3
+    assert [seen.headers["authorization"] for seen in peer.seen] == [expected] * 4
 
 
 async def test_every_request_carries_the_token() -> None:
