@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from closebulk_async.errors import FieldNotRequested
+from closebulk_async.errors import FieldNotRequested, InvalidRequestError
 from closebulk_async.query import sort_query
 from closebulk_async.wire import ECHOED_BY_ALL, KINDS
 
@@ -19,28 +19,47 @@ if TYPE_CHECKING:
 FREE_FORM = frozenset({"query", "s_query", "sort"})
 """Fields that the service may spell otherwise than they were sent."""
 
+_TOO_DEEP = (RecursionError, orjson.JSONEncodeError)
+"""What comes of values that are nested beyond reason. A start refuses those; the lists of a service may hold any."""
+
 _SHOWN_UNSENT = {**ECHOED_BY_ALL, "bulk_object_type": "lead"}
 """What an object shows for a field that was not sent; None for all others."""
 
 
 def fingerprint_of(kind: Kind, body: Mapping[str, Any]) -> str:
-    """A digest of those fields of a POST's body that responses echo: equal for requests that they cannot tell apart."""
-    return _digest({name: _normal(name, body.get(name)) for name in echoed_fields(kind)})
+    """A digest of those fields of a POST's body that responses echo: equal for requests that they cannot tell apart.
+
+    Raises InvalidRequestError for a body that is nested too deeply for that.
+    """
+    try:
+        return _digest({name: _normal(name, body.get(name)) for name in echoed_fields(kind)})
+    except _TOO_DEEP:
+        message = f"{kind}: the request is nested too deeply"
+        raise InvalidRequestError(message) from None
 
 
 def fingerprint_of_action(action: BulkAction) -> str:
-    """The digest that the POST of this action must have had. Fields that it does not show count as not sent."""
-    return _digest({name: _normal(name, _shown(action, name)) for name in echoed_fields(action.kind)})
+    """The digest that the POST of this action must have had. Fields that it does not show count as not sent.
+
+    Empty, which is nobody's, for one that is nested more deeply than any start of this package.
+    """
+    try:
+        return _digest({name: _normal(name, _shown(action, name)) for name in echoed_fields(action.kind)})
+    except _TOO_DEEP:
+        return ""
 
 
 def may_come_from(action: BulkAction, body: Mapping[str, Any]) -> bool:
     """Whether the action may be the one of this POST, even if the service spells its query or fills in defaults."""
     sent = {name: value for name, value in body.items() if name in echoed_fields(action.kind) - FREE_FORM}
-    return all(
-        _normal(name, value) == _normal(name, shown)
-        for name, value in sent.items()
-        if (shown := _shown(action, name)) is not None
-    )
+    try:
+        return all(
+            _normal(name, value) == _normal(name, shown)
+            for name, value in sent.items()
+            if (shown := _shown(action, name)) is not None
+        )
+    except _TOO_DEEP:
+        return False
 
 
 def echoed_fields(kind: Kind) -> frozenset[str]:
