@@ -15,6 +15,8 @@ from closebulk_async.testing import FakeClock
 from closebulk_async.testing.fake_clock import START
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from closebulk_async import Progress, Wait
     from closebulk_async.simulator.plans import PlanChanges
 
@@ -24,6 +26,26 @@ QUERY = {
     "condition": {"type": "text", "mode": "full_words", "value": "ACME"},
 }
 """A query that excludes leads."""
+
+
+KEYWORDS: Mapping[Kind, Mapping[str, Any]] = {
+    Kind.EMAIL: {"template_id": "tmpl_1", "email_account_id": "emailacct_1", "contact_preference": "lead"},
+    Kind.DELETE: {"bulk_object_type": "contact"},
+    Kind.EDIT: {"type": "set_lead_status", "lead_status_id": "stat_1"},
+    Kind.SEQUENCE_SUBSCRIPTION: {"action_type": "pause", "sequence_id": "seq_1"},
+}
+"""What a start of each kind needs beside its query."""
+
+
+async def create(close: CloseBulk, kind: Kind, **keywords: Any) -> Any:  # noqa: ANN401 - an action of that kind
+    """Start an action of that kind; those of the same keywords are equal."""
+    endpoints: Mapping[Kind, Any] = {
+        Kind.EMAIL: close.emails,
+        Kind.DELETE: close.deletes,
+        Kind.EDIT: close.edits,
+        Kind.SEQUENCE_SUBSCRIPTION: close.sequence_subscriptions,
+    }
+    return await endpoints[kind].create(**{"s_query": QUERY, **KEYWORDS[kind], **keywords})
 
 
 EVERY_SECOND = PollPolicy(floor=1, ceiling=1)
@@ -80,6 +102,11 @@ class Stage:
             for request in self.sim.requests
             if request.method == "GET" and wanted in request.path
         ]
+
+    @property
+    def posts(self) -> int:
+        """How many POSTs have arrived."""
+        return sum(request.method == "POST" for request in self.sim.requests)
 
     async def nothing_is_left(self) -> bool:
         """No task, no alarm and no open request of this package, and no request comes in the next hour."""
