@@ -55,6 +55,7 @@ async def test_what_has_ended(sim: Simulator, clock: StillClock, closebulk: Clos
     clock.move(10)
     done = await closebulk("recover", "--journal", str(journal))
     assert (done.code, done.out.partition("  ")[2]) == (0, f"done, 100 of 100 (100%)  {done_ref}\n")
+    assert done.err == ""
     again = await closebulk("recover", "--journal", str(journal))
     assert again == Finished(0, "", f"closebulk: nothing is open in {journal}\n")
     sim.next_job(duration=10, counting=0.0, n_objects=100, ends="error")
@@ -136,6 +137,15 @@ async def test_recover_and_watch(sim: Simulator, clock: StillClock, journal: Pat
         clock.move(1000)
         done = await finish(process)
     assert done == Finished(0, f"{ref}: done, 100 of 100 (100%)\n", "")
+
+
+async def test_recover_and_watch_for_a_while(sim: Simulator, closebulk: Closebulk, journal: Path) -> None:
+    """With --timeout the watch ends with the code 3 where an action still runs."""
+    sim.next_job(duration=1000, counting=0.0, n_objects=100)
+    ref = await start(sim, journal)
+    late = await closebulk("recover", "--watch", "--timeout", "0.3", "--journal", str(journal))
+    assert late.code == 3
+    assert late.err.splitlines()[-1] == f"closebulk: to go on watching: closebulk watch {ref}"
 
 
 async def test_recover_and_watch_is_interrupted(sim: Simulator, journal: Path) -> None:
@@ -229,6 +239,16 @@ async def test_abandon(sim: Simulator, closebulk: Closebulk, journal: Path) -> N
     assert done == Finished(0, "", f"closebulk: intent {intent} is given up; its key 'campaign' is free again\n")
     fresh = await closebulk(*EMAIL, "--yes", "--idempotency-key", "campaign", "--journal", str(journal))
     assert (fresh.code, n_posts(sim)) == (0, 1)
+
+
+async def test_abandon_what_was_started(sim: Simulator, closebulk: Closebulk, journal: Path) -> None:
+    """The action of a start goes on, and keeps its key."""
+    ref = await start(sim, journal, key="campaign")
+    intent = json.loads((await closebulk("recover", "--journal", str(journal), "--json")).out)["intent"]
+    done = await closebulk("abandon", intent, "--journal", str(journal), "--yes")
+    assert done == Finished(0, "", f"closebulk: intent {intent} is given up\n")
+    repeated = await closebulk(*EMAIL, "--yes", "--idempotency-key", "campaign", "--journal", str(journal))
+    assert (repeated.code, repeated.out, n_posts(sim)) == (0, f"{ref}\n", 1)
 
 
 @pytest.mark.parametrize(("answered", "code", "state"), [("y", 0, State.FINAL), ("n", 1, State.POSTING)])

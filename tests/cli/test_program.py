@@ -229,27 +229,6 @@ async def test_get_shows_every_field(sim: Simulator, closebulk: Closebulk) -> No
     assert json.loads(whole.out) == {"kind": "email", "ref": ref} | snapshot
 
 
-async def test_pause_and_resume(sim: Simulator, clock: StillClock, closebulk: Closebulk) -> None:
-    """An action is paused and goes on; it is printed as it is then, with --json as the service's own object."""
-    ref = add(sim, "bulkemail_a", duration=LONG, age=LONG / 4)
-    paused = await closebulk("pause", ref)
-    assert (paused.code, paused.err) == (0, "")
-    assert paused.lines == [f"paused      25 of 100 (25%)         2026-01-15 09:25 UTC  {ref}"]
-    clock.move(60)
-    resumed = await closebulk("resume", ref, "--json")
-    assert (resumed.code, resumed.err) == (0, "")
-    assert json.loads(resumed.out) == {"kind": "email", "ref": ref} | sim.jobs[0].snapshot(clock.now())
-    clock.move(LONG)
-    assert (await closebulk("get", ref)).lines[0].startswith("done ")
-
-
-async def test_what_cannot_be_paused_is_a_failure(sim: Simulator, closebulk: Closebulk) -> None:
-    """The service's own reason is one line."""
-    refused = await closebulk("pause", add(sim, "bulkemail_a"))
-    assert (refused.code, refused.out) == (1, "")
-    assert refused.err.startswith("closebulk: PUT /bulk_action/email/bulkemail_a/ was answered with 400 Bad Request")
-
-
 async def test_errors_of_the_api_are_one_line(closebulk: Closebulk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that is refused is a failure, not wrong usage; the key is not shown."""
     monkeypatch.setenv("CLOSE_API_KEY", "api_wrong")
