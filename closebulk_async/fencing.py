@@ -113,7 +113,8 @@ class NewEnd:
 
     async def _read_tail(self, tail: _Tail, pages: _Pages, is_old: Callable[[BulkAction], bool]) -> bool:
         """Whether the rows at the end are in the order that was learned, oldest first."""
-        start = skip = max(0, tail.length - tail.page_size)
+        # Half a page is left for what has come since: with none, each start would need a second one for the last's row.
+        start = skip = max(0, tail.length - tail.page_size // 2)
         rows: list[BulkAction] = []
         while True:
             page = await pages.fetch(skip)
@@ -122,7 +123,7 @@ class NewEnd:
             if not page.has_more:
                 break
         front = rows
-        while start > 0 and not all(map(is_old, front)):
+        while start > 0 and not (front and all(map(is_old, front))):
             start = max(0, start - tail.page_size)
             front = list((await pages.fetch(start)).data)
             rows = front + rows
