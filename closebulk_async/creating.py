@@ -102,7 +102,7 @@ class Creation:
             while held.ref is None or not held.asks_the_same_as(intent):
                 held = await self._step(held, intent)
         except BaseException:
-            await self._let_go(held.id)
+            await self._let_go(held.id, intent)
             raise
         if self._action is not None and not self._action.unset:
             return self._action  # what this very POST was answered with
@@ -214,13 +214,13 @@ class Creation:
             return False
         return rival.id in self._ambiguous_before or await self._shop.ownership.standing(rival) is Standing.DEAD
 
-    async def _let_go(self, id: str) -> None:
+    async def _let_go(self, id: str, wanted: Intent) -> None:
         """Leave the intent of a start that has failed, or was cancelled, as others may find it."""
         shop = self._shop
         try:
             intent = await shop.journal.get(id)
-            if intent is None or intent.owner != await shop.ownership.name():
-                return
+            if intent is None or intent.owner != await shop.ownership.name() or not intent.asks_the_same_as(wanted):
+                return  # another start works on it, of another client or of this one
             if intent.state is State.POSTING:
                 self.left_open = id
                 await shop.journal.swap(attrs.evolve(intent, leased_until=shop.clock.now()))
