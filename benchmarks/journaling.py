@@ -51,7 +51,7 @@ _numbers = count()
 
 
 def measure(effort: Effort) -> Iterator[Round]:
-    """Give rounds of `<journal>.<start or recover>.ms`, each the median of what one slice of time had room for.
+    """Give rounds of `<journal>.<start or recover>.ms`.
 
     The journals are `memory`, `sqlite` (on the disk), `diskless` (SQLite without a disk) and `full`; `disk.fsync.ms` is
     what the disk takes to keep as many bytes as one step writes.
@@ -93,14 +93,22 @@ class Bench:
     recovered: dict[str, Path]
 
     async def measure_round(self, *, seconds: float) -> Round:
-        """Give one slice of `seconds` to each figure."""
+        """Give the median of the milliseconds that each act takes; together they have a slice of `seconds` each."""
         acts: dict[str, Callable[[], Awaitable[None]]] = {
             "disk.fsync.ms": self._sync,
             **{f"{name}.start.ms": partial(start, close) for name, close in self.clients.items()},
             **{f"{name}.recover.ms": partial(self._recover, path) for name, path in self.recovered.items()},
         }
-        # In another order each time: what comes first in a round may find the machine in another mood.
-        return {name: await _measure(acts[name], seconds=seconds) for name in random.sample(list(acts), len(acts))}
+        taken: dict[str, list[float]] = {name: [] for name in acts}
+        end = time.perf_counter() + seconds * len(acts)
+        while time.perf_counter() < end:
+            # They take turns, each time in another order: a difference of two milliseconds drowns in how a machine's
+            # speed changes from one slice to the next.
+            for name in random.sample(list(acts), len(acts)):
+                began = time.perf_counter()
+                await acts[name]()
+                taken[name].append((time.perf_counter() - began) * 1e3)
+        return {name: statistics.median(milliseconds) for name, milliseconds in taken.items()}
 
     async def _sync(self) -> None:
         with (self.folder / "plain").open("r+b", buffering=0) as file:
@@ -119,15 +127,6 @@ class Bench:
 async def start(close: CloseBulk) -> None:
     """Start one action, with a request unlike every other."""
     await close.emails.create(**make_body(next(_numbers)))
-
-
-async def _measure(act: Callable[[], Awaitable[None]], *, seconds: float) -> float:
-    """Give the median of the milliseconds that one takes, of as many as begin within the time."""
-    taken, end = [], time.perf_counter() + seconds
-    while (began := time.perf_counter()) < end:
-        await act()
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken) * 1e3
 
 
 @contextlib.asynccontextmanager

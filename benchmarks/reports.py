@@ -27,15 +27,15 @@ The server is the package's simulator, in a process of its own. In the first tab
 the same for every client: its POST is refused, or the answer is lost, late, spoiled or replaced, after the job began or
 before. Reads are undisturbed. Jobs are counted on the server. *Second jobs* are those beyond one for a start. *Lost
 jobs* belong to starts whose caller was told no id, or that of another job. *Errors told* are starts whose caller got an
-exception. Those of this SDK have no job; it cannot know that none will come, and sends again only if it is told to.
-Every client waits {simulated.TRY_SECONDS:g} s for an answer. The simulator shows a job at once: this SDK looks for one
-for {simulated.SETTLE_SECONDS:g} s instead of 15 (`PollPolicy.settle`), which changes how long it takes, nothing else.
+exception. Those of this SDK have no job: it cannot know that none will come, so it does not send again, unless it is
+told to and nothing in the list may be the job. All clients wait {simulated.TRY_SECONDS:g} s for an answer.
+The simulator shows a job at once, and so this SDK tells the error after {simulated.SETTLE_SECONDS:g} s and not after 15
+(`PollPolicy.settle`).
 
-In the last two tables the values of a comparison belong to one round, in which everything has one short slice; the
-median is that of all rounds, beside their middle half. The journal's files are in `{harness.DISK}`. `diskless` is
-SQLite with its file in memory, `disk.fsync` what it takes to write {journaling.COMMIT_BYTES // 1024} kB and wait for
-the disk. `recover` is what a service does when it begins: open the journal and read its {journaling.RUNNING} running
-actions.
+In the other tables two figures are compared inside a round, in which all of them take turns; the median is that of all
+rounds, beside their middle half. The journal's files are in `{harness.DISK}`. `diskless` is SQLite with its file in
+memory, `disk.fsync` what it takes to write {journaling.COMMIT_BYTES // 1024} kB and wait for the disk.
+`recover` is what a service does when it begins: open the journal and read its {journaling.RUNNING} running actions.
 """,
     suites={"second_jobs": second_jobs.measure, "journaling": journaling.measure},
     comparisons=figures.OF_STARTS,
