@@ -77,7 +77,7 @@ async def test_interrupted_beside_an_equal_start(
     journal = tmp_path / "closebulk.db"
     await start(sim, journal, key=other)
     n_starts = len(starts(sim))
-    sim.fail_next(faults.delay(1), method="GET", path="/bulk_action/")
+    sim.fail_next(faults.delay(1), path="/me/")
     keyed = () if key is None else ("--idempotency-key", key)
     async with running(*EMAIL, *keyed, "--journal", str(journal), "--yes", env=for_simulator(sim)) as process:
         await clock.is_waited_for.wait()
