@@ -132,8 +132,9 @@ class Recovery:
     async def reconcile(self, id: str) -> BulkAction:
         """The action of an intent, as it is now. AmbiguousStartError where it stays unknown.
 
-        StartError where it is known that there is none.
+        StartError where it is known that there is none, ClientClosedError.
         """
+        self._transport.check_open()
         intent, seen = await self.get(id), None
         if intent.state is State.POSTING:
             finding = await self.settle(intent)
