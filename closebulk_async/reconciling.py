@@ -134,13 +134,7 @@ class Reconciler:
         if same:
             return Finding(intent=intent, outcome="several", candidates=same)
         # Close enough that it may be this one, spelled otherwise: to take it for missing would be to start it twice.
-        similar = [row for row in rows if may_come_from(row, intent.request)]
-        if similar:
-            under_way = await self._journal.unfinished(intent.scope)
-            others = {
-                other.fingerprint for other in under_way if other.state is State.POSTING and other.id != intent.id
-            }
-            similar = [row for row in similar if fingerprint_of_action(row) not in others]
+        similar = await self._without_others(intent, [row for row in rows if may_come_from(row, intent.request)])
         return Finding(intent=intent, outcome="several" if similar else "missing", candidates=similar)
 
     async def _rows_since(self, intent: Intent, fence: Fence) -> Sequence[BulkAction]:
@@ -150,9 +144,20 @@ class Reconciler:
         if not rows:
             return ()
         user = intent.created_by or await self._account.user_id()
-        own = [row for row in rows if getattr(row, "created_by", None) in {None, user}]
-        claimed = await self._journal.claimed(intent.scope, [row.ref for row in own])
-        return [row for row in own if row.ref not in claimed]
+        return await self._unclaimed(intent, [row for row in rows if getattr(row, "created_by", None) in {None, user}])
+
+    async def _unclaimed(self, intent: Intent, rows: Sequence[BulkAction]) -> Sequence[BulkAction]:
+        claimed = await self._journal.claimed(intent.scope, [row.ref for row in rows]) if rows else frozenset()
+        return [row for row in rows if row.ref not in claimed]
+
+    async def _without_others(self, intent: Intent, rows: Sequence[BulkAction]) -> Sequence[BulkAction]:
+        """Those that are not the very actions of other starts, which are under way or have just become known."""
+        if not rows:
+            return ()
+        under_way = await self._journal.unfinished(intent.scope)
+        others = {other.fingerprint for other in under_way if other.state is State.POSTING and other.id != intent.id}
+        # Claims are read last: whoever is not under way any more has made its claim by then.
+        return await self._unclaimed(intent, [row for row in rows if fingerprint_of_action(row) not in others])
 
     async def _adopt(self, intent: Intent, action: BulkAction) -> Finding | None:
         adopted = await self._journal.swap(start_of(intent, action, at=self._clock.now()))
