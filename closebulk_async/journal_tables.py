@@ -66,7 +66,8 @@ LEASE = "UPDATE intents SET leased_until = :until WHERE id = :id AND owner = :ow
 PROGRESS = """UPDATE intents SET sighting = :sighting, state = CASE WHEN :is_final THEN 'final' ELSE state END,
     version = version + 1, changed_at = :changed_at WHERE scope = :scope AND ref = :ref"""
 FORGET = """DELETE FROM intents WHERE number IN (SELECT number FROM intents
-    WHERE idempotency_key IS NULL AND state IN ('started', 'final') AND changed_at < :before LIMIT :batch)"""
+    WHERE idempotency_key IS NULL AND state IN ('started', 'final') AND changed_at < :before LIMIT :batch)
+    RETURNING ref, state"""
 PRUNE = "DELETE FROM intents WHERE state = 'final' AND changed_at < :before RETURNING 1"
 BURY = "INSERT OR IGNORE INTO dead_owners (owner) VALUES (:owner)"
 IS_BURIED = "SELECT 1 FROM dead_owners WHERE owner = :owner"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import uuid
 from contextlib import closing, suppress
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from closebulk_async.models import JobRef
 
 T = TypeVar("T")
+
+logger = logging.getLogger("closebulk_async")
 
 OLDEST_SQLITE = (3, 35)
 """The first with RETURNING, by which each step is one statement."""
@@ -142,7 +145,7 @@ class SqliteJournal:
         """Write it down, or return the one that has its key."""
         self._begun += 1
         if self._begun % CLEAR_EVERY == 0:
-            await self._ask(tables.FORGET, {"before": self._now() - self._keep, "batch": BATCH})
+            self._tell_forgotten(await self._ask(tables.FORGET, {"before": self._now() - self._keep, "batch": BATCH}))
         return self._read(await self._ask(tables.BEGIN, self._row(intent)))[0]
 
     async def swap(self, intent: Intent) -> Intent | None:
@@ -253,11 +256,17 @@ class SqliteJournal:
         with closing(sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_SECONDS / OPENINGS)) as db:
             self._switch_to_wal(db)
             db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
-            db.execute(tables.FORGET, {"before": self._now() - self._keep, "batch": BATCH})
+            forgotten = db.execute(tables.FORGET, {"before": self._now() - self._keep, "batch": BATCH}).fetchall()
+            self._tell_forgotten(forgotten)
             self._locks.make_folder()
             with self._locks.taking_free(limit=OWNER_FILES) as dead:
                 self._locks.remove(dead - {owner for (owner,) in db.execute(tables.OWNERS_OF_OPEN)})
             db.execute(tables.FORGET_OWNERS)
+
+    def _tell_forgotten(self, rows: Sequence[Sequence[str]]) -> None:
+        for ref, state in rows:
+            if state == State.STARTED:  # nobody waited for its end, so that somebody may still want to know
+                logger.info("the journal %s forgets %s, of which nothing was learned for long", self._path, ref)
 
     def _switch_to_wal(self, db: sqlite3.Connection) -> None:
         for attempt in range(1, OPENINGS + 1):

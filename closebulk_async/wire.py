@@ -186,7 +186,11 @@ def build_create(kind: Kind, body: bytes) -> Request:
 
 def build_count(query: Mapping[str, Any]) -> Request:
     """Count what an Advanced-Filtering query matches, without reading any of it."""
-    body = orjson.dumps({"include_counts": True, "query": query, "results_limit": 0})
+    try:
+        body = orjson.dumps({"include_counts": True, "query": query, "results_limit": 0})
+    except TypeError as exc:  # it may stand one level deeper here than in a start
+        message = f"this query cannot be sent as JSON: {exc}"
+        raise InvalidRequestError(message) from exc
     return Request(method="POST", path="/data/search/", body=body, only_reads=True)
 
 
