@@ -7,10 +7,11 @@ they are in no order at all, the whole list is read. BulkActions are never delet
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -20,9 +21,11 @@ from closebulk_async.models import BulkAction, Kind, Page
 from closebulk_async.wire import Request, Response, build_list, read_page, server_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Coroutine
 
     from closebulk_async.transport import Transport
+
+T = TypeVar("T")
 
 CLOCK_SLACK = timedelta(seconds=2)
 """How far `date_created` may be before the `Date` header of an earlier answer.
@@ -198,45 +201,77 @@ async def _find_tail(pages: _Pages, *, known: int, page_size: int) -> _Tail:
     return _Tail(low, page_size)
 
 
+@attrs.define(eq=False)
+class _Batch:
+    """One reading of what came after fences, for all who asked before it began."""
+
+    fences: list[Fence]
+    reading: asyncio.Task[Sequence[BulkAction]] | None = None
+
+
 class Fences:
     """Takes the fences of a client, and reads what came after them. `most_requests` bounds each reading."""
 
     def __init__(self, transport: Transport, *, most_requests: int) -> None:
         """Read nothing yet."""
         self._ends = {kind: NewEnd(transport, kind, most_requests=most_requests) for kind in Kind}
-        self._under_way: dict[Kind, asyncio.Task[Fence]] = {}
+        self._taking: dict[Kind, asyncio.Task[Fence]] = {}
+        self._batches: dict[Kind, _Batch] = {}
+        self._turns = {kind: asyncio.Lock() for kind in Kind}
+        self._readings: set[asyncio.Task[Any]] = set()
 
     async def take(self, kind: Kind) -> Fence:
         """What the list of a kind shows now. Starts of the same moment share one reading.
 
         Raises UnfencedStartError, and what reading raises.
         """
-        reading = self._under_way.get(kind)
+        reading = self._taking.get(kind)
         if reading is None:
-            reading = asyncio.get_running_loop().create_task(self._read(kind), name=f"closebulk_async fence of {kind}")
-            self._under_way[kind] = reading
-            reading.add_done_callback(lambda done: self._forget(kind, done))
+            reading = self._taking[kind] = self._spawn(self._take(kind))
+            reading.add_done_callback(lambda _: self._taking.pop(kind))
         return await asyncio.shield(reading)  # whoever leaves, the others still need it
 
-    async def read_since(self, kind: Kind, fence: Fence, *, fields: Iterable[str]) -> Sequence[BulkAction]:
-        """Every action that may have come after the fence. Raises as `take`."""
-        pages = await self._ends[kind].read(fields=("date_created", *fields), is_old=lambda row: is_older(row, fence))
-        return [row for row in pages.rows if not is_older(row, fence)]
+    async def read_since(self, kind: Kind, fence: Fence, *, fields: Sequence[str]) -> Sequence[BulkAction]:
+        """Every action that may have come after the fence, as the list shows it from now on. Raises as `take`.
+
+        All who ask while one reading is under way share the next one: when many answers are lost at once, the list is
+        not read for each. `fields` are the same for all who ask for a kind.
+        """
+        batch = self._batches.setdefault(kind, _Batch([]))
+        batch.fences.append(fence)
+        if batch.reading is None:
+            batch.reading = self._spawn(self._read_since(kind, batch, fields))
+        rows = await asyncio.shield(batch.reading)
+        return [row for row in rows if not is_older(row, fence)]
 
     async def aclose(self) -> None:
         """End every reading."""
-        readings = set(self._under_way.values())
-        for reading in readings:
+        for reading in self._readings:
             reading.cancel()
-        if readings:
-            await asyncio.wait(readings)
+        if self._readings:
+            await asyncio.wait(self._readings)
 
-    async def _read(self, kind: Kind) -> Fence:
+    async def _take(self, kind: Kind) -> Fence:
         pages = await self._ends[kind].read(fields=("date_created",), is_old=lambda _: True)
         dates = [date for row in pages.rows if (date := _date_of(row)) is not None]
         return Fence(ids=frozenset(row.id for row in pages.rows), taken_at=pages.began_at or max(dates, default=None))
 
-    def _forget(self, kind: Kind, reading: asyncio.Task[Fence]) -> None:
-        del self._under_way[kind]
+    async def _read_since(self, kind: Kind, batch: _Batch, fields: Sequence[str]) -> Sequence[BulkAction]:
+        async with self._turns[kind]:
+            del self._batches[kind]  # who asks from now on wants to know what is listed from now on
+            fences = batch.fences
+            pages = await self._ends[kind].read(
+                fields=("date_created", *fields), is_old=lambda row: all(is_older(row, fence) for fence in fences)
+            )
+            return pages.rows
+
+    def _spawn(self, reading: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(reading, name="closebulk_async list")
+        self._readings.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, reading: asyncio.Task[Any]) -> None:
+        self._readings.discard(reading)
         if not reading.cancelled():
             reading.exception()  # where nobody is left to see it, it is no concern of the loop's either
