@@ -92,6 +92,8 @@ class Creation:
         """As the POST, or looking for its outcome, has shown it."""
         self._doubt: AmbiguousStartError | None = None
         """That of this start's own POST."""
+        self._is_heir = False
+        """It holds the intent of a dead owner, which nobody else can send any more."""
         self.left_open: str | None = None
         """The intent whose outcome is unknown after `run` has failed."""
 
@@ -174,9 +176,13 @@ class Creation:
             raise doubt  # nobody waits any more, or the caller wants to look for it by himself
         try:
             # Not while it waits for a lease to run out, which may be its own.
-            async with self._shop.ownership.renewing(posting.id) if doubt else nullcontext():
+            is_ours = doubt is not None or self._is_heir
+            async with self._shop.ownership.renewing(posting.id) if is_ours else nullcontext():
                 finding = await self._shop.recovery.settle(
-                    posting, may_resend=self._may_resend, doubt=None if doubt is None else doubt.__cause__
+                    posting,
+                    is_ours=is_ours,
+                    may_resend=self._may_resend or self._is_heir,
+                    doubt=None if doubt is None else doubt.__cause__,
                 )
         except JournalError as exc:
             if doubt is None:
@@ -184,7 +190,8 @@ class Creation:
             logger.warning("intent %s cannot be reconciled: %s", posting.id, exc)
             raise doubt from doubt.__cause__
         self._action = finding.action
-        self._may_resend = self._may_resend and finding.outcome != "missing"  # once is enough
+        self._may_resend = self._may_resend and (self._is_heir or finding.outcome != "missing")  # once is enough
+        self._is_heir = False
         return finding.intent
 
     async def _make_way(self, held: Intent) -> Intent:
@@ -194,10 +201,9 @@ class Creation:
         rival = next((each for each in rivals if each.state is State.POSTING and each.id != held.id), None)
         if rival is None:
             return await recovery.get(held.id)
-        if await self._continues(held, rival):
-            logger.info("an equal start is ambiguous: its intent %s is settled in place of %s", rival.id, held.id)
-            await journal.swap(given_up(held))
-            return rival
+        standing = await self._shop.ownership.standing(rival)
+        if self._continues(held, rival, standing):
+            return await self._take_over(held, rival, is_dead=standing is Standing.DEAD)
         # Responses could not tell the two apart, so that they must not be under way together.
         try:
             settled = (await recovery.settle(rival)).intent
@@ -208,11 +214,24 @@ class Creation:
             await journal.swap(given_up(settled))  # nobody can ask for it again
         return await recovery.get(held.id)
 
-    async def _continues(self, held: Intent, rival: Intent) -> bool:
+    def _continues(self, held: Intent, rival: Intent, standing: Standing) -> bool:
         """Whether the caller means the job of the earlier start: it is equal, and nobody else was told its outcome."""
         if held.idempotency_key or rival.idempotency_key or not held.asks_the_same_as(rival):
             return False
-        return rival.id in self._ambiguous_before or await self._shop.ownership.standing(rival) is Standing.DEAD
+        return rival.id in self._ambiguous_before or standing is Standing.DEAD
+
+    async def _take_over(self, held: Intent, rival: Intent, *, is_dead: bool) -> Intent:
+        """Go on with an earlier intent in the place of one's own."""
+        shop = self._shop
+        if is_dead:  # several clients may find it so at the same time, and its job is for one of them
+            owner, lease_end = await shop.ownership.name(), shop.ownership.lease_end()
+            taken = await shop.journal.swap(attrs.evolve(rival, owner=owner, leased_until=lease_end))
+            if taken is None:
+                return await shop.recovery.get(held.id)
+            rival, self._is_heir = taken, True
+        logger.info("an equal start is ambiguous: its intent %s is settled in place of %s", rival.id, held.id)
+        await shop.journal.swap(given_up(held))
+        return rival
 
     async def _let_go(self, id: str, wanted: Intent) -> None:
         """Leave the intent of a start that has failed, or was cancelled, as others may find it."""
@@ -223,7 +242,8 @@ class Creation:
                 return  # another start works on it, of another client or of this one
             if intent.state is State.POSTING:
                 self.left_open = id
-                await shop.journal.swap(attrs.evolve(intent, leased_until=shop.clock.now()))
+                owner = None if self._is_heir else intent.owner  # what is proved of it stays so
+                await shop.journal.swap(attrs.evolve(intent, owner=owner, leased_until=shop.clock.now()))
             elif intent.state is State.NEW:
                 await shop.journal.swap(
                     attrs.evolve(intent, owner=None) if intent.idempotency_key else given_up(intent)

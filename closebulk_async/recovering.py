@@ -80,15 +80,22 @@ class Recovery:
         self._reconciler = reconciler
         self._clock = clock
 
-    async def settle(self, intent: Intent, *, may_resend: bool = False, doubt: BaseException | None = None) -> Finding:
+    async def settle(
+        self,
+        intent: Intent,
+        *,
+        is_ours: bool = False,
+        may_resend: bool = False,
+        doubt: BaseException | None = None,
+    ) -> Finding:
         """What has become of an intent that was found in `posting`; it is no longer that, or AmbiguousStartError.
 
-        Waits while its owner works on it; `doubt` says that this is the caller itself, and what its POST came to. Where
-        no action is found, it becomes `new` again if its owner is proved dead, or is this client and `may_resend`. One
-        that is merely silent may go on and send it.
+        Waits while its owner works on it. `is_ours` says that this is the caller itself, `doubt` what its POST came to.
+        Where no action is found, it becomes `new` again if its owner is proved dead, or is this client and
+        `may_resend`. One that is merely silent may go on and send it.
         """
         while intent.state is State.POSTING:
-            standing = Standing.OURS if doubt else await self._ownership.standing(intent)
+            standing = Standing.OURS if is_ours else await self._ownership.standing(intent)
             if standing is Standing.BUSY:
                 await self._transport.sleep(BUSY_WAIT)
                 self._transport.check_open()
@@ -104,7 +111,7 @@ class Recovery:
                 if (freed := await self._journal.swap(unsent(finding.intent))) is not None:
                     return attrs.evolve(finding, intent=freed)
             # Somebody was quicker, and may have sent it anew: what was known of its former owner proves nothing now.
-            intent, doubt = await self.get(intent.id), None
+            intent, is_ours, doubt = await self.get(intent.id), False, None
         return Finding(intent=intent, outcome="settled")
 
     def _ambiguous(self, finding: Finding, doubt: BaseException | None) -> AmbiguousStartError:
