@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import attrs
@@ -14,10 +13,8 @@ from closebulk_async.errors import InvalidRequestError
 from closebulk_async.models import BulkAction
 from closebulk_async.starting import StartOptions
 from closebulk_async.starts import Start
+from closebulk_async.tasks import outlast
 from closebulk_async.transport import Delivery
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 logger = logging.getLogger("closebulk_async")
 
@@ -29,6 +26,7 @@ class _Attempt:
     start: Start
     options: StartOptions
     delivery: Delivery
+    creation: Creation
     task: asyncio.Task[BulkAction]
     is_unclaimed: bool = False
     """Everybody who waited for the outcome was cancelled, and nobody was told of it yet."""
@@ -76,16 +74,17 @@ class Starter:
 
         A cancellation meanwhile is raised at the end: a POST that is cut off leaves nobody knowing what it did.
         """
-        if await _outlast(attempt.task for attempt in self._attempts):
+        if await outlast(attempt.task for attempt in self._attempts):
             raise asyncio.CancelledError
 
     def _launch(self, start: Start, options: StartOptions) -> _Attempt:
         delivery = Delivery()
+        left = {attempt.creation.intent_id for attempt in self._attempts if attempt.is_unclaimed}
         creation = Creation(
-            self._workshop, start, options, delivery=delivery, ambiguous_before=frozenset(self._ambiguous)
+            self._workshop, start, options, delivery=delivery, ambiguous_before=frozenset({*self._ambiguous, *left})
         )
         task = asyncio.get_running_loop().create_task(self._run(creation, start, options))
-        attempt = _Attempt(start, options, delivery, task)
+        attempt = _Attempt(start, options, delivery, creation, task)
         self._attempts.append(attempt)
         task.add_done_callback(lambda _: self._attempts.remove(attempt))
         return attempt
@@ -116,28 +115,16 @@ class Starter:
         attempt.is_unclaimed = attempt.delivery.is_withdrawn = True
         if not attempt.delivery.may_have_left:
             attempt.task.cancel()
-        await _outlast([attempt.task])
+        await outlast([attempt.task])
         if attempt.is_unclaimed:
             attempt.is_unclaimed = False
             _log_unclaimed(attempt)
 
 
-async def _outlast(tasks: Iterable[asyncio.Task[BulkAction]]) -> bool:
-    """Until all are done, however often the caller is cancelled meanwhile; says whether it was."""
-    was_cancelled, tasks = False, set(tasks)
-    while pending := {task for task in tasks if not task.done()}:
-        try:
-            await asyncio.wait(pending)
-        except asyncio.CancelledError:
-            was_cancelled = True
-    return was_cancelled
-
-
 def _log_unclaimed(attempt: _Attempt) -> None:
-    if attempt.task.cancelled():
-        return
-    error = attempt.task.exception()
-    if error is None:
-        logger.warning("%s: its caller was cancelled, and it started %s", attempt, attempt.task.result().ref)
-    else:
+    error = None if attempt.task.cancelled() else attempt.task.exception()
+    started = attempt.creation.started if attempt.task.cancelled() or error else attempt.task.result().ref
+    if started is not None:
+        logger.warning("%s: its caller was cancelled, and it started %s", attempt, started)
+    elif error is not None:
         logger.warning("%s: its caller was cancelled, and it ended with: %s", attempt, error)

@@ -6,7 +6,7 @@ import logging
 import uuid
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -32,7 +32,7 @@ from closebulk_async.starting import StartOptions, start_once
 from closebulk_async.transport import Delivery, Patience, Transport
 
 if TYPE_CHECKING:
-    from closebulk_async.models import BulkAction
+    from closebulk_async.models import BulkAction, JobRef
     from closebulk_async.starts import Start
 
 logger = logging.getLogger("closebulk_async")
@@ -78,9 +78,9 @@ class Creation:
         options: StartOptions,
         *,
         delivery: Delivery,
-        ambiguous_before: frozenset[str],
+        ambiguous_before: frozenset[str | None],
     ) -> None:
-        """`ambiguous_before` are intents whose callers were told so before this start was asked for."""
+        """`ambiguous_before` are intents whose callers had left, or knew of the doubt, when this was asked for."""
         self._shop = workshop
         self._start = start
         self._options = options
@@ -94,25 +94,34 @@ class Creation:
         """That of this start's own POST."""
         self._is_heir = False
         """It holds the intent of a dead owner, which nobody else can send any more."""
+        self.intent_id: str | None = None
+        """The intent that it holds."""
+        self.started: JobRef[Any] | None = None
+        """The action, where `run` was cancelled when it was known already."""
         self.left_open: str | None = None
         """The intent whose outcome is unknown after `run` has failed."""
 
     async def run(self, intent: Intent) -> BulkAction:
         """The action of the intent; see `Starter.start` for what it raises."""
-        held = await self._shop.journal.begin(intent)
+        held = intent
         try:
+            held = await self._shop.journal.begin(intent)
             while held.ref is None or not held.asks_the_same_as(intent):
+                self.intent_id = held.id
                 held = await self._step(held, intent)
         except BaseException:
             await self._let_go(held.id, intent)
             raise
         if self._action is not None and not self._action.unset:
             return self._action  # what this very POST was answered with
+        if self._action is not None:
+            self.started = self._action.ref
         return await self._shop.recovery.read(held.ref, seen=self._action)
 
     async def _step(self, held: Intent, wanted: Intent) -> Intent:
         """The intent after the next thing that can be done for it."""
-        self._shop.transport.check_open()
+        if self._doubt is None:  # else that is what has to be said, and not that the client was closed
+            self._shop.transport.check_open()
         if not held.asks_the_same_as(wanted):
             return await self._rebind(held, wanted)
         if held.state is State.NEW:
@@ -240,6 +249,7 @@ class Creation:
             intent = await shop.journal.get(id)
             if intent is None or intent.owner != await shop.ownership.name() or not intent.asks_the_same_as(wanted):
                 return  # another start works on it, of another client or of this one
+            self.started = intent.ref
             if intent.state is State.POSTING:
                 self.left_open = id
                 owner = None if self._is_heir else intent.owner  # what is proved of it stays so

@@ -20,6 +20,7 @@ from closebulk_async.errors import JournalError
 from closebulk_async.intents import State
 from closebulk_async.owners import OwnerLocks
 from closebulk_async.policy import Duration, to_seconds
+from closebulk_async.tasks import outlast
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -188,7 +189,7 @@ class SqliteJournal:
         """Finish what is under way, unlock the files of all owners that entered here, and close. May be repeated."""
         if not self._is_closed:
             self._is_closed = True
-            await _outlast(asyncio.get_running_loop().create_task(self._close(), name=TASK))
+            await _result_of(asyncio.get_running_loop().create_task(self._close(), name=TASK))
 
     async def _close(self) -> None:
         if self._tasks:
@@ -209,7 +210,7 @@ class SqliteJournal:
         task = asyncio.get_running_loop().create_task(self._guarded(work), name=TASK)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return await _outlast(task)
+        return await _result_of(task)
 
     async def _guarded(self, work: Callable[[], Awaitable[T]]) -> T:
         try:
@@ -318,15 +319,9 @@ def _advise(error: Exception) -> str:
     return next((advice for prefix, advice in ADVICE.items() if name.startswith(prefix)), ELSE)
 
 
-async def _outlast(task: asyncio.Task[T]) -> T:
-    """The result of the task, which is waited for however often the caller is cancelled meanwhile."""
-    was_cancelled = False
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            was_cancelled = True
-    if was_cancelled:
+async def _result_of(task: asyncio.Task[T]) -> T:
+    """The result of the task, which comes to its end also when the caller is cancelled."""
+    if await outlast([task]):
         if not task.cancelled():
             task.exception()  # looked at, so that nobody warns of it
         raise asyncio.CancelledError

@@ -24,7 +24,7 @@ BANDS: Mapping[str, int] = {
     **dict.fromkeys(("errors", "models", "query", "policy", "progress", "convert", "wire", "starts"), VALUES),
     **dict.fromkeys(("ratelimit", "signing", "telemetry", "version", "intents", "fingerprints"), VALUES),
     **dict.fromkeys(("clock", "limiter", "auth", "settings", "transport", "journal"), OUTSIDE),
-    **dict.fromkeys(("sqlite_journal", "journal_tables", "owners"), OUTSIDE),
+    **dict.fromkeys(("sqlite_journal", "journal_tables", "owners", "tasks"), OUTSIDE),
     **dict.fromkeys(("starting", "watching", "waiting", "batches", "endpoints", "kinds", "client"), SDK),
     **dict.fromkeys(
         (

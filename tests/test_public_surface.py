@@ -122,6 +122,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "fingerprints": (),
     "journal_tables": (),
     "owners": (),
+    "tasks": (),
     "account": (),
     "owning": (),
     "keeping": (),

@@ -1,0 +1,20 @@
+"""What asyncio lacks for work that must come to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+async def outlast(tasks: Iterable[asyncio.Task[Any]]) -> bool:
+    """Wait until all are done, however often the caller is cancelled meanwhile; says whether it was."""
+    was_cancelled, pending = False, set(tasks)
+    while pending := {task for task in pending if not task.done()}:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError:
+            was_cancelled = True
+    return was_cancelled
