@@ -57,7 +57,7 @@ chaos: $(DEV) ## kill a thousand processes in the middle of a start, and try man
 	@echo "== Killing processes at every line of a start and a wait, each followed by one that recovers"
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 	@echo "== Starts, faults, crashes and processes in any order"
-	STARTS_TRIED=1000 $(BIN)/python -m pytest --numprocesses 0 tests/test_start_machine.py
+	STARTS_TRIED=300 HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest --numprocesses 0 tests/test_start_machine.py
 
 test-python-backoff: check-python ## run the tests with python-backoff in the place of backoff
 	@echo "== A second environment, where python-backoff takes the place of backoff"

@@ -87,4 +87,9 @@ class Ownership:
         """Leave the journal: what is still open counts as given up, its owner as dead."""
         owner, self._owner = self._owner, None
         if owner is not None:
-            await self._journal.leave(owner)
+            try:
+                await self._journal.leave(owner)
+            except JournalError as exc:
+                # No reason to fail what its caller has done: closing the journal, or the end of the process, frees the
+                # lock as well.
+                logger.warning("the journal could not be left: %s", exc)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
-from closebulk_async import AmbiguousStartError, BulkEmail, CloseBulk, JobRef, JournalError, PollPolicy
+from closebulk_async import AmbiguousStartError, BulkEmail, CloseBulk, JobRef, PollPolicy
 from closebulk_async.models import Kind
 from closebulk_async.simulator import Simulator
 from closebulk_async.sqlite_journal import SqliteJournal
@@ -47,7 +47,7 @@ class Office:
         close = connect(
             self.sim, self.clock, **{"journal": self.path, "poll": PollPolicy(floor=1, ceiling=1), **options}
         )
-        self._stack.push_async_callback(_close, close)
+        self._stack.push_async_callback(close.aclose)
         return await close.__aenter__()
 
     async def telling(self, tell: Callable[[str], None], **options: Any) -> CloseBulk:
@@ -59,7 +59,7 @@ class Office:
     async def crash(self, close: CloseBulk) -> None:
         """End the process of a client: it does not leave the journal, only its lock is free then."""
         await close.journal.aclose()
-        await _close(close)
+        await close.aclose()
 
     @property
     def posts(self) -> int:
@@ -103,8 +103,3 @@ async def start_in_doubt(close: CloseBulk, key: str | None = KEY, **options: Any
 async def recover(close: CloseBulk) -> list[Recovered]:
     """All that `recover` yields."""
     return [each async for each in close.recover()]
-
-
-async def _close(close: CloseBulk) -> None:
-    with suppress(JournalError):  # where it has crashed
-        await close.aclose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 import threading
@@ -208,6 +209,20 @@ def try_to_start(scene: Scene, line: Connection) -> None:
                 line.send(str((await scene.create(close)).ref))
             except closebulk_async.CloseBulkError as exc:
                 line.send(type(exc).__name__)
+
+    asyncio.run(main())
+
+
+def start_on_a_full_disk(scene: Scene, room: int, line: Connection) -> None:
+    """Start the action where no file may become longer than `room` bytes, and say the error."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    async def main() -> None:
+        async with scene.client(VICTIM) as close:
+            try:
+                line.send(str((await scene.create(close)).ref))
+            except closebulk_async.CloseBulkError as exc:
+                line.send(f"{type(exc).__name__}: {exc}")
 
     asyncio.run(main())
 
