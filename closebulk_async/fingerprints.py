@@ -52,6 +52,8 @@ def fingerprint_of_action(action: BulkAction) -> str:
 def may_come_from(action: BulkAction, body: Mapping[str, Any]) -> bool:
     """Whether the action may be the one of this POST, even if the service spells its query or fills in defaults."""
     sent = {name: value for name, value in body.items() if name in echoed_fields(action.kind) - FREE_FORM}
+    if not isinstance(sent.get("custom_field_value"), str):
+        sent.pop("custom_field_value", None)  # nobody knows how the service spells it
     try:
         return all(
             _normal(name, value) == _normal(name, shown)
