@@ -36,7 +36,7 @@ Event: TypeAlias = StartReconciled
 class Hook(Protocol):
     """Takes events. It is called where they happen, on the event loop: it must not block. What it raises is logged."""
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event, /) -> None:
         """Take one event."""
 
 

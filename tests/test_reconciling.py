@@ -242,6 +242,17 @@ async def test_an_older_action_that_is_shown_late_is_not_adopted(
     assert [action.id for action in error.candidates] == ([late.id] if is_candidate else [])
 
 
+async def test_rows_that_are_nested_beyond_reason_are_no_candidates(stage: Stage) -> None:
+    """Somebody else's query may be anything; it keeps nobody's action from being found."""
+    tower: Any = QUERY
+    for _ in range(130):
+        tower = {"type": "and", "queries": [tower]}
+    add_late(stage, 0.2, s_query=tower, template_id="tmpl_2")
+    stage.sim.next_job(shown_after=1, duration=600)
+    stage.sim.fail_next(LOST, method="POST")
+    assert [await start(stage)] == own(stage)
+
+
 # What the caller wants ----------------------------------------------------------------------------------------------
 
 
