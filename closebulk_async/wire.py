@@ -327,7 +327,7 @@ def server_time(response: Response) -> datetime | None:
     """The service's own time, in whole seconds, as the `Date` header says; None where it says none."""
     try:
         moment = parsedate_to_datetime(response.headers.get("date", ""))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # «-0000», by which RFC 5322 means UTC too
 

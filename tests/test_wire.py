@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,17 +22,22 @@ from closebulk_async.models import MODEL_OF_KIND, BulkDelete, BulkEmail, JobRef,
 from closebulk_async.starts import DeleteStart, EditStart, EmailStart, SequenceStart, Start
 from closebulk_async.wire import (
     ALWAYS_FIELDS,
+    ECHOED_BY_ALL,
     KINDS,
+    Me,
     Request,
     Response,
     build_create,
     build_get,
     build_list,
+    build_me,
     build_set_status,
     check_count,
     read_action,
+    read_me,
     read_page,
     salvage_action,
+    server_time,
 )
 
 from .strategies import SCHEMA, json_objects, json_values, patient
@@ -278,3 +284,74 @@ def test_no_answer_leaves_by_another_error(body: object, status: int) -> None:
             read()
         assert type(caught.value) is DecodeError
     salvage_action(Kind.EMAIL, response)
+
+
+def test_the_key_is_asked_for_its_user() -> None:
+    """A read like any other."""
+    assert build_me() == Request(method="GET", path="/me/")
+    assert build_me().is_safe_to_repeat
+
+
+@pytest.mark.parametrize(
+    ("organizations", "ids"),
+    [
+        ([{"id": "orga_1", "name": "One"}], ["orga_1"]),
+        ([{"id": "orga_1"}, {"id": "orga_2"}], ["orga_1", "orga_2"]),
+        ([{"name": "One"}, "orga_2", {"id": 3}], []),
+        (None, []),
+        ("orga_1", []),
+    ],
+)
+def test_a_user_is_read_with_the_organizations(organizations: object, ids: list[str]) -> None:
+    """Those that have an id; a service that shows none of them is borne."""
+    body = {"id": "user_1", "organizations": organizations}
+    assert read_me(build_me(), answer(body=body)) == Me("user_1", ids)
+    assert read_me(build_me(), answer(body={"id": "user_1"})) == Me("user_1", [])
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b"{}", b'{"id": null}', b'{"id": 5}'])
+def test_a_user_without_an_id_is_a_decode_error(body: bytes) -> None:
+    """Nobody could be told apart by it."""
+    with pytest.raises(DecodeError, match="no 'id'"):
+        read_me(build_me(), answer(body=body))
+
+
+@pytest.mark.parametrize(
+    ("header", "moment"),
+    [
+        ("Thu, 15 Jan 2026 12:00:00 GMT", NOW),
+        ("Thu, 15 Jan 2026 14:00:00 +0200", NOW),
+        ("Thu, 15 Jan 2026 12:00:00 -0000", NOW),
+        ("some day", None),
+        (f"Thu, {10**30} Jan 2026 12:00:00 GMT", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_the_servers_time_is_that_of_its_header(header: str | None, moment: datetime | None) -> None:
+    """An aware instant, or None where there is none to be read."""
+    headers = CIMultiDict() if header is None else CIMultiDict({"Date": header})
+    assert server_time(Response(status=200, headers=headers, body=b"", now=NOW)) == moment
+
+
+@patient
+@given(header=st.text(max_size=40) | st.from_regex(r"\w{3}, \d{1,2} (Jan|Feb) \d{1,5} \d\d:\d\d:\d\d [+-]\d{1,7}"))
+def test_no_header_breaks_the_servers_time(header: str) -> None:
+    """Whatever it holds; what is read is aware."""
+    moment = server_time(Response(status=200, headers={"date": header}, body=b"", now=NOW))
+    assert moment is None or moment.tzinfo is not None
+
+
+def test_what_a_kind_shows_again_is_a_field_of_its_model() -> None:
+    """And a keyword of its start, so that a fingerprint can be made of either."""
+    for row in KINDS.values():
+        sent = {attribute.name for attribute in attrs.fields(START_OF[row.kind])}
+        assert {*row.echoed, *ECHOED_BY_ALL} <= row.fields & sent
+
+
+START_OF = {
+    Kind.EMAIL: EmailStart,
+    Kind.DELETE: DeleteStart,
+    Kind.EDIT: EditStart,
+    Kind.SEQUENCE_SUBSCRIPTION: SequenceStart,
+}
