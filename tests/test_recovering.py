@@ -11,9 +11,7 @@ import pytest
 from closebulk_async import (
     AmbiguousStartError,
     APIError,
-    BadRequestError,
     BulkEmail,
-    IdempotencyConflictError,
     InvalidRequestError,
     JobRef,
     NotFoundError,
@@ -21,17 +19,17 @@ from closebulk_async import (
     ServerError,
     StartError,
     StartPolicy,
-    Status,
 )
 from closebulk_async.intents import State
 from closebulk_async.models import Kind
-from closebulk_async.simulator import Simulator, faults
+from closebulk_async.simulator import faults
 from tests.offices import KEY, Office, recover, start, start_in_doubt
-from tests.peers import connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from closebulk_async.simulator.faults import Fault
 
 ACTED = faults.cut_after()
 """The job is started, and the answer is lost."""
@@ -46,143 +44,6 @@ async def office(tmp_path: Path) -> AsyncIterator[Office]:
     """A service, and a journal in a file that nobody has opened yet."""
     async with Office(tmp_path / "journal.db") as office:
         yield office
-
-
-class TestKeys:
-    """`create(idempotency_key=...)`: one action for a key, whoever asks and whenever."""
-
-    async def test_the_same_client(self, office: Office) -> None:
-        """The first action again, and one POST."""
-        close = await office.client()
-        assert (await start(close)).ref == (await start(close)).ref
-        assert office.posts == 1
-
-    async def test_another_client(self, office: Office) -> None:
-        """The first action again, while the client that started it lives."""
-        first = await start(await office.client())
-        assert (await start(await office.client())).ref == first.ref
-        assert office.posts == 1
-
-    async def test_after_a_restart(self, office: Office) -> None:
-        """The first action again, after its client was closed."""
-        close = await office.client()
-        first = await start(close)
-        await close.aclose()
-        assert (await start(await office.client())).ref == first.ref
-        assert office.posts == 1
-
-    async def test_after_the_action_has_ended(self, office: Office) -> None:
-        """The first action again, as it is by then."""
-        close = await office.client()
-        first = await close.wait_until_done(await start(close))
-        again = await start(await office.client())
-        assert (again.ref, again.status) == (first.ref, Status.DONE)
-        assert office.posts == 1
-
-    async def test_two_clients_at_once(self, office: Office) -> None:
-        """One of them sends it, and both are told of the same action."""
-        office.sim.fail_next(LATE)
-        one, other = await asyncio.gather(*[start(await office.client()) for _ in range(2)])
-        assert one.ref == other.ref
-        assert office.refs == [one.ref]
-
-    async def test_another_key(self, office: Office) -> None:
-        """Another action, though all else is equal."""
-        close = await office.client()
-        assert (await start(close, "one")).ref != (await start(close, "other")).ref
-
-    async def test_another_request(self, office: Office) -> None:
-        """Refused, with the intent that has the key; nothing is sent. In this client and in another one."""
-        close = await office.client()
-        first = await start(close)
-        for client in (close, await office.client()):
-            with pytest.raises(IdempotencyConflictError, match=str(first.ref)) as caught:
-                await start(client, template="tmpl_2")
-            assert (caught.value.intent.idempotency_key, caught.value.intent.ref) == (KEY, first.ref)
-        assert office.posts == 1
-
-    async def test_another_request_after_the_end(self, office: Office) -> None:
-        """Refused as well: a key is not free because its action has ended."""
-        close = await office.client()
-        await close.wait_until_done(await start(close))
-        with pytest.raises(IdempotencyConflictError):
-            await start(close, template="tmpl_2")
-
-    async def test_another_request_while_the_first_is_in_doubt(self, office: Office) -> None:
-        """Refused: the first one may have run."""
-        office.sim.fail_next(NOT_ACTED, method="POST")
-        close = await office.client()
-        intent = await start_in_doubt(close)
-        for client in (close, await office.client()):
-            with pytest.raises(IdempotencyConflictError) as caught:
-                await start(client, template="tmpl_2")
-            assert caught.value.intent.id == intent.id
-        assert office.posts == 1
-
-    async def test_two_requests_at_once(self, office: Office) -> None:
-        """One of them is sent and written down, the other one is refused: in one client and in two."""
-        for number, clients in enumerate([[await office.client()] * 2, [await office.client() for _ in range(2)]]):
-            starts = [
-                start(close, f"key {number}", template=template)
-                for close, template in zip(clients, ("tmpl_1", "tmpl_2"), strict=True)
-            ]
-            outcomes = await asyncio.gather(*starts, return_exceptions=True)
-            assert sorted(type(outcome).__name__ for outcome in outcomes) == ["BulkEmail", "IdempotencyConflictError"]
-            (action,) = [outcome for outcome in outcomes if isinstance(outcome, BulkEmail)]
-            open_ones = {intent.ref: intent.state for intent in await clients[0].journal.unfinished()}
-            assert open_ones[action.ref] is State.STARTED
-            assert len(office.refs) == number + 1
-
-    async def test_another_request_after_a_rejection(self, office: Office) -> None:
-        """Sent: nothing has ever run under the key."""
-        office.sim.fail_next(faults.reply(400, "{}", content_type="application/json"), method="POST")
-        close = await office.client()
-        with pytest.raises(BadRequestError):
-            await start(close)
-        corrected = await start(await office.client(), template="tmpl_2")
-        assert corrected.template_id == "tmpl_2"
-        assert (await start(close, template="tmpl_2")).ref == corrected.ref
-        with pytest.raises(IdempotencyConflictError):
-            await start(close)
-
-    async def test_the_same_request_after_a_rejection(self, office: Office) -> None:
-        """Sent once more."""
-        office.sim.fail_next(faults.reply(402, "{}", content_type="application/json"), method="POST")
-        close = await office.client()
-        with pytest.raises(APIError):
-            await start(close)
-        assert office.refs == []
-        assert [(await start(close)).ref] == office.refs
-
-    async def test_another_service(self, office: Office) -> None:
-        """Keys belong to a base URL and an organization: elsewhere the same key is another one."""
-        await start(await office.client())
-        async with (
-            Simulator(clock=office.clock) as other,
-            connect(other, office.clock, journal=office.path) as close,
-        ):
-            await start(close, template="tmpl_2")
-            assert len(other.jobs) == 1
-            assert await recover(await office.client()) == []
-
-    async def test_without_a_durable_journal(self, office: Office) -> None:
-        """Refused before anything is sent: after a restart nobody would know it."""
-        close = await office.client(journal=None)
-        with pytest.raises(InvalidRequestError, match="journal"):
-            await start(close)
-        assert office.sim.requests == ()
-
-    async def test_a_repeat_after_an_ambiguous_outcome(self, office: Office) -> None:
-        """Looks for the action again each time, sends nothing, and finds it once the service shows it."""
-        office.sim.fail_next(ACTED, method="POST")
-        office.sim.next_job(shown_after=100)
-        close = await office.client()
-        for _ in range(3):
-            with pytest.raises(AmbiguousStartError):
-                await start(close)
-        await office.clock.sleep(100)
-        assert [(await start(close)).ref] == office.refs
-        assert office.posts == 1
 
 
 class TestSettling:
@@ -327,6 +188,61 @@ class TestSettling:
         assert found.intent.state is State.NEW
 
 
+class TestTakingOver:
+    """An equal create without a key, after the owner of one in doubt has died: its caller means that one's job."""
+
+    @pytest.mark.parametrize(("fault", "posts", "seconds"), [(ACTED, 1, 0), (NOT_ACTED, 2, 15)])
+    async def test_one(self, office: Office, fault: Fault, posts: int, seconds: float) -> None:
+        """It gets that job, or sends it once none was found; nothing is left in doubt."""
+        office.sim.fail_next(fault, method="POST")
+        dead = await office.client()
+        intent = await start_in_doubt(dead, None)
+        await office.crash(dead)
+        close = await office.client()
+        action = await start(close, None)
+        assert (office.refs, office.posts) == ([action.ref], posts)
+        assert office.clock.monotonic() == pytest.approx(seconds, abs=0.1)
+        (left,) = await close.journal.unfinished()
+        assert (left.id, left.ref) == (intent.id, action.ref)
+
+    @pytest.mark.parametrize("fault", [ACTED, NOT_ACTED])
+    async def test_two_at_once(self, office: Office, fault: Fault) -> None:
+        """One of them gets it, the other one a job of its own."""
+        office.sim.fail_next(fault, method="POST")
+        dead = await office.client()
+        await start_in_doubt(dead, None)
+        await office.crash(dead)
+        one, other = await asyncio.gather(*[start(await office.client(), None) for _ in range(2)])
+        assert {one.ref, other.ref} == set(office.refs)
+        assert len(office.refs) == 2
+
+    async def test_one_that_fails(self, office: Office) -> None:
+        """That the first owner is dead stays proved: the next client can send it, while this one lives."""
+        office.sim.fail_next(NOT_ACTED, method="POST")
+        dead = await office.client()
+        intent = await start_in_doubt(dead, None)
+        await office.crash(dead)
+        heir, other = await office.client(), await office.client()
+        office.sim.fail_next(faults.server_error(500), method="GET", path="/bulk_action/email/", skip=1, times=None)
+        with pytest.raises(AmbiguousStartError) as caught:
+            await start(heir, None)
+        assert caught.value.intent.id == intent.id
+        office.sim.clear_faults()
+        assert [(await start(other, None)).ref] == office.refs
+        assert office.posts == 2
+
+    async def test_another_request(self, office: Office) -> None:
+        """Is sent as its own, after the dead one was settled where responses could not tell the two apart."""
+        office.sim.fail_next(NOT_ACTED, method="POST")
+        dead = await office.client()
+        await start_in_doubt(dead, None)
+        await office.crash(dead)
+        close = await office.client()
+        action = await start(close, "a key of its own")
+        (left,) = await close.journal.unfinished()
+        assert (left.ref, left.idempotency_key) == (action.ref, "a key of its own")
+
+
 class TestRecovering:
     """`recover`: what earlier processes left, and what still runs."""
 
@@ -375,8 +291,11 @@ class TestRecovering:
         close = await office.client()
         task = asyncio.ensure_future(start(close, None))
         await office.clock.sleep(5)
+        (intent,) = await close.journal.unfinished()
         assert await recover(close) == []
         assert (await task).ref == office.refs[0]
+        (started,) = await close.journal.unfinished()
+        assert started.id == intent.id
 
     async def test_two_at_once(self, office: Office) -> None:
         """Each intent is given to one of them, whatever state it was in."""
@@ -404,6 +323,20 @@ class TestRecovering:
         assert {each.ref for each in found[:-1]} == set(office.refs)
         assert len(found) == 21
 
+    async def test_what_moves_meanwhile(self, office: Office) -> None:
+        """A wait of another client writes down how far it is, before its turn comes: it is given all the same."""
+        first = await office.client()
+        for number in range(9):
+            await start(first, f"key {number}", template=f"tmpl_{number}")
+        await first.aclose()
+        office.sim.fail_next(faults.delay(5), method="GET", path="bulkemail", times=8)
+        recovering = asyncio.ensure_future(recover(await office.client()))
+        await office.clock.sleep(1)
+        last = (await (await office.client()).journal.unfinished())[-1]
+        assert last.ref is not None
+        await anext((await office.client()).wait_until_done(last.ref))
+        assert {found.ref for found in await recovering} == set(office.refs)
+
     async def test_an_action_that_cannot_be_read(self, office: Office) -> None:
         """Its ref is given with the error, and it stays open."""
         first = await office.client()
@@ -418,14 +351,17 @@ class TestRecovering:
         assert found.action is not None
 
     async def test_leaving_early(self, office: Office) -> None:
-        """Nothing goes on behind it, and nothing is lost: the next one gets what this one did not."""
+        """At once; nothing goes on behind it, and nothing is lost: the next one gets what this one did not."""
         first = await office.client()
-        for number in range(3):
+        office.sim.fail_next(NOT_ACTED, method="POST")
+        await start_in_doubt(first, "lost", template="lost")
+        for number in range(2):
             await start(first, f"key {number}", template=f"tmpl_{number}")
-        await first.aclose()
+        await office.crash(first)
         close = await office.client()
         async with aclosing(close.recover()) as found:
             await anext(found)
+        assert office.clock.monotonic() < 1
         assert [task for task in asyncio.all_tasks() if "closebulk_async" in task.get_name()] == []
         assert len(await recover(close)) == 3
 
