@@ -85,15 +85,17 @@ class TestSettling:
         assert office.posts == 2
 
     async def test_without_a_key_it_is_given_up(self, office: Office) -> None:
-        """Nobody can ask for it again: nothing is given, and nothing is left open."""
+        """Nobody can ask for it again: it is given once, as final, and nothing is left open."""
         office.sim.fail_next(NOT_ACTED, method="POST")
         close = await office.client()
         intent = await start_in_doubt(close, None)
         await office.crash(close)
         close = await office.client()
-        assert await recover(close) == []
+        (found,) = await recover(close)
+        assert (found.intent.id, found.intent.state) == (intent.id, State.FINAL)
+        assert (found.ref, found.action, found.error) == (None, None, None)
         assert await close.journal.unfinished() == []
-        assert (await close.journal.get(intent.id) or intent).state is State.FINAL
+        assert await recover(close) == []
 
     async def test_the_create_itself_settles(self, office: Office) -> None:
         """Without `recover`: a repeated create looks first, and sends only because its first owner is dead."""

@@ -241,7 +241,8 @@ class Starts(RuleBasedStateMachine):
             with suppress(Crash):
                 async for each in process.close.recover():
                     assert (each.action is None) == (each.ref is None or each.error is not None)
-                    assert each.ref is not None or each.error is not None or each.intent.idempotency_key is not None
+                    if each.ref is None and each.error is None:
+                        assert each.intent.state == ("final" if each.intent.idempotency_key is None else "new")
 
         self.run(recover())
         assert self.n_posts() == n_posts
