@@ -36,7 +36,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos test-python-backoff lint format types bench build lock clean check-python
+.PHONY: help demo test chaos test-python-backoff lint format types bench bench-starts build lock clean check-python
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,9 @@ chaos: $(DEV) ## kill a thousand processes in the middle of a start, and try man
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 	@echo "== Starts, faults, crashes and processes in any order"
 	STARTS_TRIED=300 HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest --numprocesses 0 tests/test_start_machine.py
+
+bench-starts: $(DEV) ## measure safe starts: second jobs beside the vendor's client, what the journal costs
+	$(BIN)/python -m benchmarks starts
 
 test-python-backoff: check-python ## run the tests with python-backoff in the place of backoff
 	@echo "== A second environment, where python-backoff takes the place of backoff"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AsyncExitStack
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
 
@@ -192,19 +193,14 @@ class CloseBulk:
         """Close the client, for good. Waits for every POST under way, at most for its total timeout."""
         engine = self._engine
         engine.transport.stop()
-        try:
-            await engine.watcher.aclose()
-        finally:
-            try:
-                await engine.starter.drain()
-            finally:
-                await self._fences.aclose()
-                try:
-                    await self._ownership.aclose()
-                    if self._owns_journal:
-                        await self.journal.aclose()
-                finally:
-                    await engine.transport.aclose()
+        async with AsyncExitStack() as last_first:
+            last_first.push_async_callback(engine.transport.aclose)
+            if self._owns_journal:
+                last_first.push_async_callback(self.journal.aclose)
+            last_first.push_async_callback(self._ownership.aclose)
+            last_first.push_async_callback(self._fences.aclose)
+            last_first.push_async_callback(engine.starter.drain)
+            last_first.push_async_callback(engine.watcher.aclose)
 
     @overload
     async def get(self, ref: str, *, fields: Iterable[str] | None = None) -> BulkAction: ...
@@ -257,8 +253,9 @@ class CloseBulk:
 
         Yields each intent once, in the order in which it becomes known: with its action (running, or ended meanwhile),
         for the service to wait for; in the state `new`, where it is proved that nothing ran and the same `create` with
-        its key would send it; or with an `error` that needs an operator. What another living client works on is left
-        out. Leave early inside `contextlib.aclosing(...)`. Raises JournalError, and what reading `/me/` raises.
+        its key would send it; in the state `final`, where nothing ran and it had no key; or with an `error` that needs
+        an operator. What another living client works on is left out. Leave early inside `contextlib.aclosing(...)`.
+        Raises JournalError, and what reading `/me/` raises.
         """
         return self._recovery.recover()
 
@@ -275,7 +272,8 @@ class CloseBulk:
 
         Raises InvalidRequestError where the intent has another one, or the action belongs to another intent.
         """
-        return await self._recovery.adopt(intent_id, to_ref(ref))
+        intent = await self._recovery.get(intent_id)
+        return await self._recovery.adopt(intent_id, to_ref(ref, kind=intent.kind))
 
     async def abandon(self, intent_id: str) -> None:
         """Give an intent up: for an operator who knows that it has no action, or wants to hear no more of it.
@@ -336,6 +334,9 @@ def _choose_journal(journal: Journal | str | PathLike[str] | None, clock: Clock)
         from closebulk_async.sqlite_journal import SqliteJournal  # noqa: PLC0415 - sqlite is for those who use it
 
         return SqliteJournal(journal, clock=clock), True
+    if isinstance(journal, type) or not hasattr(journal, "swap"):
+        message = f"journal must be a path or a Journal and is {journal!r}"
+        raise InvalidRequestError(message)
     return journal, False
 
 

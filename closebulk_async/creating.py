@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from closebulk_async.counting import check_matches
 from closebulk_async.errors import (
     AmbiguousStartError,
     BlockedStartError,
+    CloseBulkError,
     IdempotencyConflictError,
     JournalError,
     RateLimitedError,
@@ -27,7 +28,7 @@ from closebulk_async.fingerprints import fingerprint_of
 from closebulk_async.intents import Intent, State
 from closebulk_async.journal import Journal
 from closebulk_async.owning import Ownership, Standing
-from closebulk_async.recovering import Recovery, given_up
+from closebulk_async.recovering import Recovery
 from closebulk_async.starting import StartOptions, start_once
 from closebulk_async.transport import Delivery, Patience, Transport
 
@@ -92,6 +93,8 @@ class Creation:
         """As the POST, or looking for its outcome, has shown it."""
         self._doubt: AmbiguousStartError | None = None
         """That of this start's own POST."""
+        self._first: Intent | None = None
+        """The intent as it was in doubt, before it was sent once more."""
         self._is_heir = False
         """It holds the intent of a dead owner, which nobody else can send any more."""
         self.intent_id: str | None = None
@@ -109,9 +112,11 @@ class Creation:
             while held.ref is None or not held.asks_the_same_as(intent):
                 self.intent_id = held.id
                 held = await self._step(held, intent)
-        except BaseException:
+        except BaseException as exc:
             await self._let_go(held.id, intent)
-            raise
+            if self._first is None or isinstance(exc, AmbiguousStartError) or not isinstance(exc, CloseBulkError):
+                raise
+            raise self._shop.recovery.doubtful(self._first, exc) from exc
         if self._action is not None and not self._action.unset:
             return self._action  # what this very POST was answered with
         if self._action is not None:
@@ -199,8 +204,15 @@ class Creation:
             logger.warning("intent %s cannot be reconciled: %s", posting.id, exc)
             raise doubt from doubt.__cause__
         self._action = finding.action
+        if finding.outcome == "missing" and self._may_resend and not self._is_heir:
+            self._first = posting
         self._may_resend = self._may_resend and (self._is_heir or finding.outcome != "missing")  # once is enough
         self._is_heir = False
+        if finding.outcome != "adopted":
+            return finding.intent
+        with suppress(JournalError):  # it is known already; this only keeps it from others who recover
+            mine = attrs.evolve(finding.intent, owner=await self._shop.ownership.name())
+            await self._shop.journal.swap(mine)
         return finding.intent
 
     async def _make_way(self, held: Intent) -> Intent:
@@ -220,7 +232,7 @@ class Creation:
             message = f"this start was not sent, because a like one is unsettled: {exc}"
             raise BlockedStartError(message, intent=exc.intent) from exc
         if settled.state is State.NEW and settled.idempotency_key is None:
-            await journal.swap(given_up(settled))  # nobody can ask for it again
+            await journal.swap(settled.given_up())  # nobody can ask for it again
         return await recovery.get(held.id)
 
     def _continues(self, held: Intent, rival: Intent, standing: Standing) -> bool:
@@ -239,7 +251,7 @@ class Creation:
                 return await shop.recovery.get(held.id)
             rival, self._is_heir = taken, True
         logger.info("an equal start is ambiguous: its intent %s is settled in place of %s", rival.id, held.id)
-        await shop.journal.swap(given_up(held))
+        await shop.journal.swap(held.given_up())
         return rival
 
     async def _let_go(self, id: str, wanted: Intent) -> None:
@@ -254,9 +266,14 @@ class Creation:
                 self.left_open = id
                 owner = None if self._is_heir else intent.owner  # what is proved of it stays so
                 await shop.journal.swap(attrs.evolve(intent, owner=owner, leased_until=shop.clock.now()))
+            elif intent.state is State.NEW and self._first is not None:
+                self.left_open = id
+                await shop.journal.swap(
+                    attrs.evolve(self._first, owner=intent.owner, version=intent.version, leased_until=shop.clock.now())
+                )
             elif intent.state is State.NEW:
                 await shop.journal.swap(
-                    attrs.evolve(intent, owner=None) if intent.idempotency_key else given_up(intent)
+                    attrs.evolve(intent, owner=None) if intent.idempotency_key else intent.given_up()
                 )
         except JournalError as exc:
             logger.warning("intent %s stays as it was: %s", id, exc)

@@ -242,7 +242,8 @@ class TooManyMatchesError(StartError):
 class UnfencedStartError(StartError):
     """The list of the kind is too long to be read before a start, so that a lost answer could not be made good.
 
-    Nothing was sent. `StartPolicy.fence_requests` is the bound.
+    Before a start, nothing was sent; while reconciling, the outcome stays unknown. `StartPolicy.fence_requests` is the
+    bound.
     """
 
 

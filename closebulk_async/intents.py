@@ -99,6 +99,26 @@ class Intent:
         body: dict[str, Any] = orjson.loads(self.body)
         return body
 
+    def started_as(self, action: BulkAction, *, at: datetime) -> Self:
+        """The intent, with `action` as the one that it started, as it was seen `at`."""
+        return attrs.evolve(
+            self,
+            state=State.STARTED,
+            ref=action.ref,
+            fence=None,
+            leased_until=None,
+            sighting=Sighting.of(action, at=at),
+        )
+
+    def unsent(self) -> Self:
+        """The intent, of which it is proved that nothing ran."""
+        return attrs.evolve(self, state=State.NEW, fence=None, leased_until=None)
+
+    def given_up(self) -> Self:
+        """The intent, of which nothing more will be learned. Without an action its key is free again."""
+        key = self.idempotency_key if self.ref else None
+        return attrs.evolve(self, state=State.FINAL, idempotency_key=key, fence=None, owner=None, leased_until=None)
+
     def asks_the_same_as(self, other: Intent) -> bool:
         """Whether both would send the same POST."""
         return self.kind is other.kind and self.body == other.body

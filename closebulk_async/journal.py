@@ -27,8 +27,9 @@ class Journal(Protocol):
     that an owner is dead; one that does not renew its leases may merely be slow.
     """
 
-    is_durable: bool
-    """Whether what is written outlives the process."""
+    @property
+    def is_durable(self) -> bool:
+        """Whether what is written outlives the process."""
 
     async def enter(self) -> str:
         """Make an owner, hold its lock, and return its name."""
@@ -70,8 +71,8 @@ class Journal(Protocol):
 
 
 KEPT_IN_MEMORY = 10_000
-"""Final intents that a MemoryJournal keeps. An older one could matter only to a start that is ambiguous since before
-so many others ended."""
+"""Intents with an action, or given up, that a MemoryJournal keeps. An older one could matter only to a start that is
+ambiguous since before so many others."""
 
 
 class MemoryJournal:
@@ -87,7 +88,7 @@ class MemoryJournal:
         self._keys: dict[tuple[str, str], str] = {}
         self._posting: dict[tuple[str, str], str] = {}
         self._refs: dict[tuple[str, JobRef[Any]], str] = {}
-        self._final: dict[str, None] = {}
+        self._settled: dict[str, None] = {}
 
     async def enter(self) -> str:
         """Make an owner."""
@@ -174,7 +175,7 @@ class MemoryJournal:
             del self._posting[intent.scope, intent.fingerprint]
         if intent.ref is not None:
             del self._refs[intent.scope, intent.ref]
-        self._final.pop(intent.id, None)
+        self._settled.pop(intent.id, None)
 
     def _put(self, intent: Intent) -> None:
         self._intents[intent.id] = intent  # in its old place, where it is there already: oldest first
@@ -184,8 +185,8 @@ class MemoryJournal:
             self._posting[intent.scope, intent.fingerprint] = intent.id
         if intent.ref is not None:
             self._refs[intent.scope, intent.ref] = intent.id
-        if intent.state is State.FINAL:
-            self._final[intent.id] = None
-            if len(self._final) > KEPT_IN_MEMORY:
-                oldest = self._intents.pop(next(iter(self._final)))
+        if intent.state in {State.STARTED, State.FINAL}:
+            self._settled[intent.id] = None
+            if len(self._settled) > KEPT_IN_MEMORY:
+                oldest = self._intents.pop(next(iter(self._settled)))
                 self._take_out(oldest)

@@ -53,8 +53,8 @@ class StartKeywords(TypedDict, total=False):
     `s_query` is an Advanced-Filtering query, `query` the legacy search text; `results_limit` caps the leads. The
     service mails the user when the action has ended unless `send_done_email` is False. `allow_all=True` lets a query
     pass that cannot exclude a lead. `extra` is merged into the body, for what this package does not know. `timeout`
-    (a timedelta or seconds) bounds each exchange with the server; waiting for a rate limit comes on top, as
-    `RetryPolicy.max_wait` allows.
+    (a timedelta or seconds) bounds the answer to the POST and to the count; reads of the list have the bounds of the
+    client's `Timeouts`, and waiting for a rate limit comes on top, as `RetryPolicy.max_wait` allows.
 
     `max_matches` has the leads counted first that the `s_query` matches, at most `results_limit` of them, and raises
     TooManyMatchesError where they are more; of one lead, a job may act on several contacts or other objects. With

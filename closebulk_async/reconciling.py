@@ -14,7 +14,6 @@ from closebulk_async.fencing import seems_older
 from closebulk_async.fingerprints import echoed_fields, fingerprint_of_action, may_come_from
 from closebulk_async.intents import Fence, Intent, State
 from closebulk_async.models import BulkAction
-from closebulk_async.starting import start_of
 from closebulk_async.telemetry import StartReconciled
 from closebulk_async.wire import is_rejection
 
@@ -160,7 +159,7 @@ class Reconciler:
         return await self._unclaimed(intent, [row for row in rows if fingerprint_of_action(row) not in others])
 
     async def _adopt(self, intent: Intent, action: BulkAction) -> Finding | None:
-        adopted = await self._journal.swap(start_of(intent, action, at=self._clock.now()))
+        adopted = await self._journal.swap(intent.started_as(action, at=self._clock.now()))
         return None if adopted is None else Finding(intent=adopted, outcome="adopted", action=action)
 
 

@@ -21,7 +21,7 @@ from closebulk_async.intents import Intent, Sighting, State
 from closebulk_async.models import BulkAction, JobRef
 from closebulk_async.owning import Ownership, Standing
 from closebulk_async.reconciling import Finding, Reconciler
-from closebulk_async.starting import ambiguous, start_of, unsent
+from closebulk_async.starting import ambiguous
 from closebulk_async.wire import build_get, read_action
 
 if TYPE_CHECKING:
@@ -45,8 +45,9 @@ RECOVERED_AT_ONCE = 8
 class Recovered:
     """One intent that was left open, and what has become of it.
 
-    `action` is its action as it is now, running or ended. Without one, `intent.state` is `new` (proved never to have
-    run: the same `create` with its idempotency key sends it) or `error` says why its outcome is unknown.
+    `action` is its action as it is now, running or ended. Without one, `error` says why its outcome is unknown; or
+    nothing ran, and `intent.state` is `new` (the same `create` with its idempotency key sends it) or, where it has no
+    key by which anybody could ask for it, `final`.
     """
 
     intent: Intent
@@ -108,11 +109,16 @@ class Recovery:
                 can_be_freed = standing is Standing.DEAD or (may_resend and standing is Standing.OURS)
                 if finding.outcome != "missing" or not can_be_freed:
                     raise self._ambiguous(finding, doubt) from (doubt or finding.error)
-                if (freed := await self._journal.swap(unsent(finding.intent))) is not None:
+                if (freed := await self._journal.swap(finding.intent.unsent())) is not None:
                     return attrs.evolve(finding, intent=freed)
             # Somebody was quicker, and may have sent it anew: what was known of its former owner proves nothing now.
             intent, is_ours, doubt = await self.get(intent.id), False, None
         return Finding(intent=intent, outcome="settled")
+
+    def doubtful(self, intent: Intent, error: CloseBulkError) -> AmbiguousStartError:
+        """For an ambiguous intent that was sent once more: its first POST stays in doubt, however the second ended."""
+        reason = f"no action of a first POST was in the list, and a second one ended with: {error}"
+        return ambiguous(intent, reason, reconcile=partial(self.reconcile, intent.id))
 
     def _ambiguous(self, finding: Finding, doubt: BaseException | None) -> AmbiguousStartError:
         refs = " or ".join(str(action.ref) for action in finding.candidates)
@@ -162,7 +168,7 @@ class Recovery:
             raise InvalidRequestError(message)
         action = await self.read(ref)
         if intent.state in {State.NEW, State.POSTING}:
-            if await self._journal.swap(start_of(intent, action, at=self._clock.now())) is not None:
+            if await self._journal.swap(intent.started_as(action, at=self._clock.now())) is not None:
                 return action
             intent = await self.get(id)
         if intent.ref == ref:
@@ -181,7 +187,7 @@ class Recovery:
             if intent.state is State.POSTING and await self._ownership.standing(intent) is Standing.BUSY:
                 message = f"intent {id} is being sent right now: wait until its outcome is known"
                 raise StartError(message)
-            if await self._journal.swap(given_up(intent)) is not None:
+            if await self._journal.swap(intent.given_up()) is not None:
                 return
             intent = await self.get(id)
 
@@ -199,23 +205,24 @@ class Recovery:
         """Everything that is open and that no other living client works on, each once, as it becomes known."""
         scope = await self._account.scope()
         slots = asyncio.Semaphore(RECOVERED_AT_ONCE)
-        tasks = {
+        tasks = [
             asyncio.get_running_loop().create_task(self._recover(intent, slots), name=f"closebulk_async {intent.id}")
             for intent in await self._journal.unfinished(scope)
-        }
+        ]
+        pending = set(tasks)
         try:
-            while tasks:
-                done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     if (recovered := task.result()) is not None:
                         yield recovered
         finally:
-            for task in tasks:
+            for task in pending:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)  # of several that failed, all but one go unseen
 
     async def _recover(self, intent: Intent, slots: asyncio.Semaphore) -> Recovered | None:
-        """None where there is nothing to tell: others work on it, or it never ran and nobody can ask for it."""
+        """None where others work on it."""
         async with slots:
             standing = await self._ownership.standing(intent)
             if standing is Standing.BUSY or (standing is Standing.SILENT and intent.state is not State.POSTING):
@@ -238,11 +245,11 @@ class Recovery:
             return await self._recover_started(intent, intent.ref, seen=action)
 
     async def _recover_unsent(self, intent: Intent) -> Recovered | None:
-        if intent.idempotency_key is not None and intent.is_open:
-            return Recovered(intent=intent)
-        if intent.is_open:
-            await self._journal.swap(given_up(intent))
-        return None
+        """Without a key nobody can ask for it again."""
+        if intent.is_open and intent.idempotency_key is None:
+            given_up = await self._journal.swap(intent.given_up())
+            return None if given_up is None else Recovered(intent=given_up)
+        return Recovered(intent=intent) if intent.is_open else None
 
     async def _recover_started(self, intent: Intent, ref: JobRef[Any], *, seen: BulkAction | None) -> Recovered | None:
         owner = await self._ownership.name()
@@ -257,9 +264,3 @@ class Recovery:
         sighting = Sighting.of(action, at=self._clock.now())
         await self._journal.progress(intent.scope, ref, sighting, is_final=action.is_final)
         return Recovered(intent=await self.get(intent.id), action=action)
-
-
-def given_up(intent: Intent) -> Intent:
-    """The intent, of which nothing more will be learned. Without an action its key is free again."""
-    key = intent.idempotency_key if intent.ref else None
-    return attrs.evolve(intent, state=State.FINAL, idempotency_key=key, fence=None, owner=None, leased_until=None)

@@ -14,8 +14,9 @@ from closebulk_async.errors import (
     InvalidRequestError,
     JournalError,
     TransportError,
+    shorten,
 )
-from closebulk_async.intents import Fence, Intent, Sighting, State
+from closebulk_async.intents import Fence, Intent, State
 from closebulk_async.policy import NO_RETRY, Duration, to_seconds_or_none
 from closebulk_async.transport import Delivery, Transport
 from closebulk_async.wire import (
@@ -48,7 +49,7 @@ send the POST once more where it is not found, for those who prefer a second act
 
 @attrs.frozen(kw_only=True)
 class StartOptions:
-    """How an action is started. `timeout` (seconds) bounds each exchange with the server."""
+    """How an action is started. `timeout` (seconds) bounds the answer to the POST and to the count."""
 
     timeout: float | None = None
     idempotency_key: str | None = None
@@ -118,38 +119,26 @@ async def start_once(
     try:
         response = await transport.send(request, retry=NO_RETRY, delivery=delivery, timeout=timeout)
         action = _read_outcome(request, posting, response, reconcile)
-        await _record(journal, start_of(posting, action, at=response.now))
+        await _record(journal, posting.started_as(action, at=response.now))
     except AmbiguousStartError:
         raise
     except TransportError as exc:
         if exc.sent:
             raise ambiguous(posting, str(exc), reconcile=reconcile) from exc
-        await _record(journal, unsent(posting))
+        await _record(journal, posting.unsent())
         raise
     except CloseBulkError:  # a rejection, or a client that was closed before anything was sent
-        await _record(journal, unsent(posting))
+        await _record(journal, posting.unsent())
         raise
     except BaseException:  # cancelled
         if delivery.may_have_left:  # the loop itself is ended, and takes every task with it
             logger.warning("%s was cut off after it may have been received: intent %s", request, intent.id)
         else:
-            await _record(journal, unsent(posting))
+            await _record(journal, posting.unsent())
         raise
     finally:
         delivery.may_have_left = False  # nothing is under way any more
     return action
-
-
-def start_of(intent: Intent, action: BulkAction, *, at: datetime) -> Intent:
-    """The intent, with `action` as the one that it started, as it was seen `at`."""
-    return attrs.evolve(
-        intent, state=State.STARTED, ref=action.ref, fence=None, leased_until=None, sighting=Sighting.of(action, at=at)
-    )
-
-
-def unsent(intent: Intent) -> Intent:
-    """The intent, of which it is proved that nothing ran."""
-    return attrs.evolve(intent, state=State.NEW, fence=None, leased_until=None)
 
 
 def ambiguous(
@@ -160,10 +149,13 @@ def ambiguous(
     reconcile: Callable[[], Awaitable[BulkAction]] | None = None,
 ) -> AmbiguousStartError:
     """The error for an intent whose outcome is unknown, in words for whoever has to find it out."""
+    since = f" since {intent.fence.taken_at:%Y-%m-%d %H:%M:%S %Z}" if intent.fence and intent.fence.taken_at else ""
+    user = f" by {intent.created_by}" if intent.created_by else ""
     message = (
-        f"POST {KINDS[intent.kind].path} may or may not have started an action, and was not sent again: {reason}. "
-        f"Look for it in the list of {intent.kind} actions before you start it once more; then tell the journal: "
-        f"close.adopt({intent.id!r}, ref), or close.abandon({intent.id!r}) if there is none"
+        f"POST {KINDS[intent.kind].path} may or may not have started an action, and is not sent again: {reason}. "
+        f"Look in the list of {intent.kind} actions for one that was created{since}{user} and shows "
+        f"{shorten(intent.body.decode(), limit=150)}. Then close.adopt({intent.id!r}, ref), or "
+        f"close.abandon({intent.id!r}) if there is none; close.reconcile({intent.id!r}) looks for it once more"
     )
     return AmbiguousStartError(message, intent=intent, candidates=candidates, reconcile=reconcile)
 
@@ -173,7 +165,7 @@ async def _take_back(journal: Journal, intent: Intent) -> None:
     try:
         stored = await journal.get(intent.id)
         if stored is not None and stored.version == intent.version + 1:
-            await journal.swap(unsent(stored))
+            await journal.swap(stored.unsent())
     except JournalError as exc:
         logger.warning("intent %s was not sent; whether the journal says so is unknown: %s", intent.id, exc)
 

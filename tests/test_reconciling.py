@@ -7,10 +7,12 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 
 from closebulk_async import (
     AmbiguousStartError,
+    APIError,
     ClientClosedError,
     InvalidRequestError,
     PermissionDeniedError,
@@ -95,8 +97,10 @@ async def test_the_doubt_says_what_to_do(stage: Stage) -> None:
     """The intent, what went wrong, what was found, and the two calls that end it."""
     error = await fail_to_start(stage, NEVER)
     text = str(error)
-    assert "POST /bulk_action/email/ may or may not have started an action, and was not sent again" in text
+    assert "POST /bulk_action/email/ may or may not have started an action, and is not sent again" in text
     assert "no such action is in the list, long enough after it" in text
+    assert "created since 2025-06-11 12:00:00 UTC" in text
+    assert orjson.dumps(EQUAL, option=orjson.OPT_SORT_KEYS).decode()[:100] in text
     assert f"close.adopt('{error.intent.id}', ref)" in text
     assert f"close.abandon('{error.intent.id}')" in text
     assert error.intent.state is State.POSTING
@@ -277,6 +281,31 @@ async def test_it_is_sent_again_once(stage: Stage) -> None:
     with pytest.raises(AmbiguousStartError):
         await start(stage, on_ambiguous="resend")
     assert stage.posts == 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [faults.invalid_fields({"template_id": "Object does not exist."}), faults.too_many_requests(retry_after=600)],
+    ids=["rejected", "throttled"],
+)
+async def test_a_second_try_that_fails_does_not_hide_the_first(stage: Stage, fault: Fault) -> None:
+    """The first POST may have started one, whatever the second came to: it stays in doubt, and is found later."""
+    stage.sim.next_job(shown_after=100, duration=600)
+    stage.sim.fail_next(LOST, method="POST")
+    error = await fail_to_start(stage, fault, on_ambiguous="resend")
+    assert isinstance(error.__cause__, APIError)
+    assert [intent.state for intent in await stage.close.journal.unfinished()] == [State.POSTING]
+    await stage.clock.sleep(100)
+    assert [(await error.reconcile()).id] == own(stage)
+
+
+async def test_answers_that_are_lost_together_are_looked_for_together(stage: Stage) -> None:
+    """Twenty starts whose answers are lost at one moment read the list no more often than one does, or two."""
+    stage.sim.fail_next(LOST, method="POST", times=20)
+    queries = [{"type": "id", "value": f"lead_{number}"} for number in range(20)]
+    actions = await asyncio.gather(*(start(stage, s_query=query) for query in queries))
+    assert sorted(actions) == sorted(own(stage))
+    assert len([request for request in stage.sim.requests if request.path.endswith("/email/")]) <= 20 + 1 + 3
 
 
 @pytest.mark.parametrize("on_ambiguous", ["reconcile", "resend"])

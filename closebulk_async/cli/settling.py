@@ -98,7 +98,8 @@ def describe_recovered(recovered: Recovered) -> str:
     elif error is not None:
         what = f"could not be read: {error}"
     else:
-        what = f"never ran: the same start with the key {intent.idempotency_key!r} sends it"
+        key = intent.idempotency_key
+        what = "never ran" if key is None else f"never ran: the same start with the key {key!r} sends it"
     return "  ".join((intent.id, cleaned(what), *([str(recovered.ref)] if recovered.ref else [])))
 
 

@@ -77,12 +77,14 @@ async def test_what_was_lost_is_found(sim: Simulator, closebulk: Closebulk, jour
 
 
 async def test_what_never_ran(sim: Simulator, closebulk: Closebulk, journal: Path) -> None:
-    """A keyed start whose action is nowhere may be started with its key, which is said; others are not told of."""
+    """A keyed start whose action is nowhere may be started with its key, which is said; of others it is said once."""
     intent = await crash(sim, journal, key="campaign")
     done = await closebulk("recover", "--journal", str(journal))
     said = f"{intent}  never ran: the same start with the key 'campaign' sends it\n"
     assert (done.code, done.out, starts(sim)) == (0, said, [])
     keyless = await crash(sim, journal)
+    told = (await closebulk("recover", "--journal", str(journal))).out
+    assert sorted(told.splitlines(keepends=True)) == sorted([said, f"{keyless}  never ran\n"])
     assert (await closebulk("recover", "--journal", str(journal))).out == said
     assert await state_of(journal, keyless) is State.FINAL
 
