@@ -2,7 +2,7 @@
 
 Each `create` raises, before any request, InvalidRequestError for keywords that do not go together and UnsafeQueryError
 for a query that cannot exclude a lead, and, before the POST, TooManyMatchesError for more leads than `max_matches`.
-After the POST it raises the APIError of a rejection, TransportError where the POST was not sent, and AmbiguousStartError
+After the POST it raises the APIError of a rejection, TransportError where it was not sent, and AmbiguousStartError
 where nobody can tell whether it started a job. Each `preview` takes the same keywords and starts nothing.
 
 The overloads say which keywords a type needs. A type that is held in a variable is an `EditType` or a

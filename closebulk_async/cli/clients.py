@@ -8,16 +8,20 @@ from typing import Any
 from closebulk_async.cli.views import has_terminal
 from closebulk_async.client import CloseBulk
 from closebulk_async.models import Kind
-from closebulk_async.policy import PollPolicy
+from closebulk_async.policy import PollPolicy, Timeouts
 
 LOOKED_AT = PollPolicy(ceiling=5.0)
 """For live bars: somebody looks at them, and takes one that rests for half a minute for a dead one."""
 
 
-def connect(*, as_json: bool = False, journal: PathLike[str] | None = None) -> CloseBulk:
-    """A client as the environment says, to be opened. Raises AuthenticationError without a key."""
+def connect(*, as_json: bool = False, journal: PathLike[str] | None = None, timeout: float | None = None) -> CloseBulk:
+    """A client as the environment says, to be opened. `timeout` bounds each answer, in seconds.
+
+    Raises AuthenticationError without a key.
+    """
     has_bars = has_terminal() and not as_json
-    return CloseBulk.from_env(poll=LOOKED_AT if has_bars else PollPolicy(), journal=journal)
+    timeouts = Timeouts() if timeout is None else Timeouts(total=timeout)
+    return CloseBulk.from_env(poll=LOOKED_AT if has_bars else PollPolicy(), timeouts=timeouts, journal=journal)
 
 
 def endpoint_of(close: CloseBulk, kind: Kind) -> Any:  # noqa: ANN401 - its keywords are those of any kind

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +29,7 @@ from closebulk_async.counting import Preview
 from closebulk_async.errors import AmbiguousStartError, CloseBulkError
 from closebulk_async.intents import Intent, State
 from closebulk_async.models import BulkAction, Kind
+from closebulk_async.tasks import outlast
 
 
 @attrs.define
@@ -90,7 +90,7 @@ class Launch:
         return self.following.explain(code) if self.following.refs else code
 
     async def _preview(self) -> Preview:
-        async with connect() as close:
+        async with connect(timeout=self.keywords["timeout"]) as close:
             with notes_in(Lines(), unanswered=("the count",)):
                 preview: Preview = await endpoint_of(close, self.kind).preview(**self.keywords)
         if not self.common.dry_run:
@@ -115,7 +115,7 @@ class Launch:
 
     async def _start(self, preview: Preview) -> ExitCode:
         common = self.common
-        async with connect(as_json=common.as_json, journal=common.journal) as close:
+        async with connect(as_json=common.as_json, journal=common.journal, timeout=self.keywords["timeout"]) as close:
             try:
                 action = await self._create(close, preview)
             except AmbiguousStartError as exc:
@@ -139,7 +139,7 @@ class Launch:
             except asyncio.CancelledError:
                 notes.holds = self._is_unknown = True
                 task.cancel()
-                await _outlast(task)
+                await _wait_for_outcome(task)
                 self._is_unknown = False
                 await self._tell_interrupted(close, task, preview, began=began, notes=notes)
                 raise
@@ -194,13 +194,11 @@ class Launch:
             print_json({"kind": str(self.kind), "intent": intent.id, "error": reason, "candidates": refs})
 
 
-async def _outlast(task: asyncio.Task[BulkAction]) -> None:
+async def _wait_for_outcome(task: asyncio.Task[BulkAction]) -> None:
     """Until a start that was interrupted has ended: a POST that may have left goes on to its outcome."""
     # Said when this coroutine waits already, so that whoever then interrupts again interrupts the wait: the loop ends
     # every task, this one included.
     asyncio.get_running_loop().call_soon(
         complain, "interrupted: waiting until it is known what became of the start (Ctrl-C again: do not wait)"
     )
-    while not task.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait({task})
+    await outlast([task])
