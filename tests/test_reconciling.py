@@ -177,7 +177,9 @@ async def test_several_equal_actions_are_told_and_not_chosen_from(stage: Stage) 
 
 
 async def test_what_belongs_to_another_start_is_not_it(stage: Stage) -> None:
-    """Of two equal actions one is that of a start which got its answer."""
+    """Of two equal actions one is that of a start which got its answer, and that the list shows only now."""
+    stage.sim.next_job(shown_after=3, duration=600)
+    stage.sim.next_job(shown_after=5, duration=600)
     first = await start(stage)
     stage.sim.fail_next(LOST, method="POST")
     second = await start(stage)

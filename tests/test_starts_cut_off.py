@@ -156,3 +156,15 @@ async def test_who_is_cancelled_before_anything_was_sent_leaves_nothing(stage: S
         left = await close.journal.unfinished()
         assert [(intent.idempotency_key, intent.state, intent.owner) for intent in left] == [("k", State.NEW, None)]
     assert stage.posts == 0
+
+
+async def test_another_key_is_another_start(stage: Stage, tmp_path: Path) -> None:
+    """What a cancelled start with one key has come to is that key's, and nobody else's who asks for the same."""
+    stage.sim.fail_next(faults.delay(5, acts_first=True), method="POST")
+    async with stage.client(journal=tmp_path / "journal.db") as close:
+        first = begin(close, idempotency_key="a")
+        await stage.clock.sleep(1)
+        first.cancel()
+        second, third = [await create(close, Kind.EMAIL, idempotency_key=key) for key in ("b", "a")]
+    assert [third.id, second.id] == [job.id for job in stage.sim.jobs]
+    assert first.cancelled()

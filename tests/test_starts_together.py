@@ -133,6 +133,18 @@ async def test_unlike_starts_are_no_candidates_of_each_other(stage: Stage) -> No
     await check_books(stage, stage.close.journal, [action.id for action in actions])
 
 
+async def test_a_start_under_way_is_no_candidate_of_an_unlike_one(stage: Stage) -> None:
+    """Its action is there, its answer is not: it is known to be of that start, and nobody else need decide about it."""
+    stage.sim.fail_next(faults.delay(50, acts_first=True), method="POST")
+    slow = asyncio.ensure_future(create(stage.close, Kind.EMAIL))
+    await stage.clock.sleep(1)
+    stage.sim.fail_next(faults.cut_before(), method="POST")
+    with pytest.raises(AmbiguousStartError) as caught:
+        await create(stage.close, Kind.EMAIL, s_query={"type": "text", "value": "other"})
+    assert (caught.value.candidates, stage.now) == ((), 16)
+    await check_books(stage, stage.close.journal, [(await slow).id])
+
+
 # Edits whose difference no response shows -----------------------------------------------------------------------
 
 
