@@ -126,7 +126,7 @@ class CloseBulk:
         )
         transport = Transport(settings, session=check_session(session))
         self.journal, self._owns_journal = _choose_journal(journal, clock)
-        account = Account(transport, tells_organizations=self.journal.is_durable)
+        account = Account(transport, tells_organizations=journal is not None)
         self._fences = Fences(transport, most_requests=start.fence_requests)
         self._ownership = Ownership(self.journal, clock=clock, lease=start.lease)
         reconciler = Reconciler(

@@ -31,6 +31,7 @@ from closebulk_async.owning import Ownership, Standing
 from closebulk_async.recovering import Recovery
 from closebulk_async.starting import StartOptions, start_once
 from closebulk_async.transport import Delivery, Patience, Transport
+from closebulk_async.wire import bare_action
 
 if TYPE_CHECKING:
     from closebulk_async.models import BulkAction, JobRef
@@ -121,7 +122,8 @@ class Creation:
             return self._action  # what this very POST was answered with
         if self._action is not None:
             self.started = self._action.ref
-        return await self._shop.recovery.read(held.ref, seen=self._action)
+        # That it is started is what was asked; whoever cannot read it just now learns its id all the same.
+        return await self._shop.recovery.read(held.ref, seen=self._action or bare_action(held.ref))
 
     async def _step(self, held: Intent, wanted: Intent) -> Intent:
         """The intent after the next thing that can be done for it."""
@@ -203,6 +205,8 @@ class Creation:
                 raise
             logger.warning("intent %s cannot be reconciled: %s", posting.id, exc)
             raise doubt from doubt.__cause__
+        if doubt is not None and finding.intent.state is State.FINAL and finding.intent.ref is None:
+            raise doubt  # somebody gave it up meanwhile; that does not mean that it never ran
         self._action = finding.action
         if finding.outcome == "missing" and self._may_resend and not self._is_heir:
             self._first = posting
@@ -250,7 +254,12 @@ class Creation:
             if taken is None:
                 return await shop.recovery.get(held.id)
             rival, self._is_heir = taken, True
-        logger.info("an equal start is ambiguous: its intent %s is settled in place of %s", rival.id, held.id)
+        logger.warning(
+            "an equal start, intent %s, was left in doubt: it is settled in place of %s, and its action, if any, is "
+            "the outcome of both",
+            rival.id,
+            held.id,
+        )
         await shop.journal.swap(held.given_up())
         return rival
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from closebulk_async.errors import BadRequestError, UnfencedStartError
+from closebulk_async.errors import BadRequestError, ClientClosedError, UnfencedStartError
 from closebulk_async.intents import Fence
 from closebulk_async.models import BulkAction, Kind, Page
 from closebulk_async.wire import Request, Response, build_list, read_page, server_time
@@ -229,7 +229,7 @@ class Fences:
         if reading is None:
             reading = self._taking[kind] = self._spawn(self._take(kind))
             reading.add_done_callback(lambda _: self._taking.pop(kind))
-        return await asyncio.shield(reading)  # whoever leaves, the others still need it
+        return await _join(reading)
 
     async def read_since(self, kind: Kind, fence: Fence, *, fields: Sequence[str]) -> Sequence[BulkAction]:
         """Every action that may have come after the fence, as the list shows it from now on. Raises as `take`.
@@ -241,7 +241,7 @@ class Fences:
         batch.fences.append(fence)
         if batch.reading is None:
             batch.reading = self._spawn(self._read_since(kind, batch, fields))
-        rows = await asyncio.shield(batch.reading)
+        rows = await _join(batch.reading)
         return [row for row in rows if not is_older(row, fence)]
 
     async def aclose(self) -> None:
@@ -275,3 +275,15 @@ class Fences:
         self._readings.discard(reading)
         if not reading.cancelled():
             reading.exception()  # where nobody is left to see it, it is no concern of the loop's either
+
+
+async def _join(reading: asyncio.Task[T]) -> T:
+    """What a reading gives that others wait for too: whoever leaves does not end it."""
+    try:
+        return await asyncio.shield(reading)
+    except asyncio.CancelledError:
+        caller = asyncio.current_task()
+        if reading.cancelled() and not (caller and caller.cancelling()):
+            message = "this client was closed while the list was read"
+            raise ClientClosedError(message) from None
+        raise

@@ -60,7 +60,9 @@ class Ownership:
         """What is known of the intent's owner; what has none is as good as dead."""
         if intent.owner is None or (intent.owner != self._owner and await self._journal.is_dead(intent.owner)):
             return Standing.DEAD
-        if intent.leased_until is not None and intent.leased_until > self._clock.now():
+        now = self._clock.now()
+        # A lease that ends later than one taken now is of a clock that was ahead: nobody can wait for that one.
+        if intent.leased_until is not None and now < intent.leased_until <= now + timedelta(seconds=self._lease):
             return Standing.BUSY
         return Standing.OURS if intent.owner == self._owner else Standing.SILENT
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     from closebulk_async.transport import Transport
 
 logger = logging.getLogger("closebulk_async")
-
-LONGEST_ANSWER = 60.0
-"""Seconds that the service may work on a POST: load balancers give up after about a minute."""
 
 
 @attrs.frozen(kw_only=True)
@@ -96,7 +92,7 @@ class Reconciler:
         return finding
 
     async def _look_until_settled(self, intent: Intent) -> Finding:
-        deadline = self._clock.monotonic() + (0.0 if self._is_long_ago(intent) else self._settle)
+        deadline = self._clock.monotonic() + self._settle
         waits = self._policy.waits()
         while True:
             # The service may have taken the POST a moment ago: a look counts as the last one only if it began later
@@ -109,11 +105,6 @@ class Reconciler:
             if finding is not None and (is_last or finding.outcome == "adopted" or _is_hopeless(finding)):
                 return finding
             await self._transport.sleep(min(next(waits), max(0.0, deadline - self._clock.monotonic())))
-
-    def _is_long_ago(self, intent: Intent) -> bool:
-        """Whether whatever its owner sent must have been answered, and shown, since it last gave a sign of life."""
-        silent_for = self._clock.now() - (intent.leased_until or intent.created_at)
-        return silent_for > timedelta(seconds=self._settle + LONGEST_ANSWER)
 
     async def _look(self, intent: Intent) -> Finding | None:
         """One look; None where somebody was quicker, so that it has to be done again."""

@@ -148,7 +148,7 @@ class Recovery:
         StartError where it is known that there is none, ClientClosedError.
         """
         self._transport.check_open()
-        intent, seen = await self.get(id), None
+        intent, seen = await self._get_own(id), None
         if intent.state is State.POSTING:
             finding = await self.settle(intent)
             intent, seen = finding.intent, finding.action
@@ -162,11 +162,12 @@ class Recovery:
 
         Raises InvalidRequestError where the intent has an action, or the action belongs to another intent.
         """
-        intent = await self.get(id)
+        intent = await self._get_own(id)
         if ref.kind is not intent.kind:
             message = f"{ref} is of the kind {ref.kind}, and intent {id} starts one of the kind {intent.kind}"
             raise InvalidRequestError(message)
         action = await self.read(ref)
+        await self._check_idle(intent)
         if intent.state in {State.NEW, State.POSTING}:
             if await self._journal.swap(intent.started_as(action, at=self._clock.now())) is not None:
                 return action
@@ -184,12 +185,24 @@ class Recovery:
         """
         intent = await self.get(id)
         while intent.is_open:
-            if intent.state is State.POSTING and await self._ownership.standing(intent) is Standing.BUSY:
-                message = f"intent {id} is being sent right now: wait until its outcome is known"
-                raise StartError(message)
+            await self._check_idle(intent)
             if await self._journal.swap(intent.given_up()) is not None:
                 return
             intent = await self.get(id)
+
+    async def _get_own(self, id: str) -> Intent:
+        """One that this client's key can look for: in the lists of another organization its action would be missing."""
+        intent = await self.get(id)
+        scope = await self._account.scope()
+        if intent.scope != scope:
+            message = f"intent {id} belongs to {intent.scope}, and this client's key to {scope}"
+            raise InvalidRequestError(message)
+        return intent
+
+    async def _check_idle(self, intent: Intent) -> None:
+        if intent.state is State.POSTING and await self._ownership.standing(intent) is Standing.BUSY:
+            message = f"intent {intent.id} is being sent right now: wait until its outcome is known"
+            raise StartError(message)
 
     async def read(self, ref: JobRef[Any], *, seen: BulkAction | None = None) -> BulkAction:
         """The action as it is now, or `seen` where it cannot be read."""

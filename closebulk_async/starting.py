@@ -111,7 +111,7 @@ async def start_once(
             attrs.evolve(intent, state=State.POSTING, fence=fence, owner=owner, leased_until=leased_until)
         )
     except BaseException:  # a broken journal, or cancelled: it may be written all the same, and nothing was sent
-        await _take_back(journal, intent)
+        await _take_back(journal, intent, owner=owner)
         raise
     if posting is None:
         return None
@@ -119,7 +119,6 @@ async def start_once(
     try:
         response = await transport.send(request, retry=NO_RETRY, delivery=delivery, timeout=timeout)
         action = _read_outcome(request, posting, response, reconcile)
-        await _record(journal, posting.started_as(action, at=response.now))
     except AmbiguousStartError:
         raise
     except TransportError as exc:
@@ -136,9 +135,11 @@ async def start_once(
         else:
             await _record(journal, posting.unsent())
         raise
+    else:
+        await _record(journal, posting.started_as(action, at=response.now))
+        return action
     finally:
         delivery.may_have_left = False  # nothing is under way any more
-    return action
 
 
 def ambiguous(
@@ -160,11 +161,11 @@ def ambiguous(
     return AmbiguousStartError(message, intent=intent, candidates=candidates, reconcile=reconcile)
 
 
-async def _take_back(journal: Journal, intent: Intent) -> None:
-    """Make an intent `new` again that may have become `posting` just now."""
+async def _take_back(journal: Journal, intent: Intent, *, owner: str) -> None:
+    """Make an intent `new` again that this owner may have made `posting` just now; another one's is being sent."""
     try:
         stored = await journal.get(intent.id)
-        if stored is not None and stored.version == intent.version + 1:
+        if stored is not None and stored.state is State.POSTING and stored.owner == owner:
             await journal.swap(stored.unsent())
     except JournalError as exc:
         logger.warning("intent %s was not sent; whether the journal says so is unknown: %s", intent.id, exc)
@@ -173,11 +174,10 @@ async def _take_back(journal: Journal, intent: Intent) -> None:
 async def _record(journal: Journal, intent: Intent) -> None:
     """Write down what is known. Where that fails, the intent stays `posting`, and reconciling finds out once more."""
     try:
-        recorded = await journal.swap(intent)
+        stored = await journal.swap(intent) or await journal.get(intent.id)
     except JournalError:
         logger.exception("intent %s is %s (%s), which could not be written down", intent.id, intent.state, intent.ref)
         return
-    stored = recorded or await journal.get(intent.id)
     if stored is None or stored.ref != intent.ref:
         logger.error("intent %s is %s (%s), but the journal says %s", intent.id, intent.state, intent.ref, stored)
 

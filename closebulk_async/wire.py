@@ -249,7 +249,12 @@ def salvage_action(kind: Kind, response: Response) -> BulkAction | None:
     id_ = body.get("id") if isinstance(body, Mapping) else None
     if not isinstance(id_, str) or not ID_PATTERN.fullmatch(id_):
         return None
-    return cast("BulkAction", KINDS[kind].model.from_dict({"id": id_}))
+    return bare_action(JobRef(kind, id_))
+
+
+def bare_action(ref: JobRef[Any]) -> BulkAction:
+    """An action of which nothing is known but its id."""
+    return cast("BulkAction", KINDS[ref.kind].model.from_dict({"id": ref.id}))
 
 
 def read_page(kind: Kind, request: Request, response: Response) -> Page[Any]:
