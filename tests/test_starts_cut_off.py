@@ -165,6 +165,7 @@ async def test_another_key_is_another_start(stage: Stage, tmp_path: Path) -> Non
         first = begin(close, idempotency_key="a")
         await stage.clock.sleep(1)
         first.cancel()
+        await stage.clock.sleep(1)
         second, third = [await create(close, Kind.EMAIL, idempotency_key=key) for key in ("b", "a")]
     assert [third.id, second.id] == [job.id for job in stage.sim.jobs]
     assert first.cancelled()

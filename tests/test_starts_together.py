@@ -135,6 +135,7 @@ async def test_unlike_starts_are_no_candidates_of_each_other(stage: Stage) -> No
 
 async def test_a_start_under_way_is_no_candidate_of_an_unlike_one(stage: Stage) -> None:
     """Its action is there, its answer is not: it is known to be of that start, and nobody else need decide about it."""
+    stage.sim.next_job(shown_after=3, duration=10_000)
     stage.sim.fail_next(faults.delay(50, acts_first=True), method="POST")
     slow = asyncio.ensure_future(create(stage.close, Kind.EMAIL))
     await stage.clock.sleep(1)
