@@ -420,6 +420,27 @@ async def test_a_429_while_the_client_closes(sim: Simulator, clock: FakeClock) -
     assert posts(sim) == 1
 
 
+async def test_a_broken_answer_while_the_client_closes(sim: Simulator, clock: FakeClock) -> None:
+    """What is read before a POST is not asked for again: that start ends at once, and another one's POST goes on."""
+    sim.fail_next(LATE, method="POST")
+    close = connect(sim, clock)
+    await close.__aenter__()
+    slow = begin(close)
+    await clock.settle()
+    sim.fail_next(evolve(faults.broken_json(), wait_before=5.0), method="GET")
+    other = begin(close, template="tmpl_2")
+    await clock.settle()
+    closing = asyncio.ensure_future(close.aclose())
+    await clock.advance(5)
+    assert other.done()
+    with pytest.raises(ClientClosedError):
+        await other
+    await clock.advance(15)
+    await closing
+    assert (await slow).id == sim.jobs[0].id
+    assert posts(sim) == 1
+
+
 def test_the_loop_ends_under_it(caplog: pytest.LogCaptureFixture) -> None:
     """A program that leaves a create behind in a task ends, and the log says what is in doubt."""
 
