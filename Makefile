@@ -71,7 +71,7 @@ test-python-backoff: check-python ## run the tests with python-backoff in the pl
 	@$(VENV)-python-backoff/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@$(VENV)-python-backoff/bin/python -c 'import importlib.metadata as m; by = m.packages_distributions()["backoff"]; \
 		print("backoff comes from", *by, m.version(by[0])); raise SystemExit(by != ["python-backoff"])'
-	$(VENV)-python-backoff/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)-python-backoff/bin/python -m pytest --numprocesses auto $(PYTEST_ARGS)
 
 lint: $(DEV) ## ruff: rules and formatting
 	$(BIN)/ruff check
