@@ -355,8 +355,8 @@ def read_me(request: Request, response: Response) -> Me:
     check_status(request, response)
     body = _parse_body(response.body)
     id_ = body.get("id") if isinstance(body, Mapping) else None
-    if not isinstance(body, Mapping) or not isinstance(id_, str):
-        message = "there is no 'id'"
+    if not isinstance(body, Mapping) or not isinstance(id_, str) or not ID_PATTERN.fullmatch(id_):
+        message = "there is no 'id' that is one"
         raise _misfit(message, request, response)
     rows = [row for row in _as_list(body.get("organizations")) if isinstance(row, Mapping)]
     return Me(id_, [row["id"] for row in rows if isinstance(row.get("id"), str)])
