@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import uuid
 from contextlib import nullcontext, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -167,10 +166,9 @@ class Creation:
                     leased_until=shop.ownership.lease_end(),
                     delivery=self._delivery,
                     timeout=self._options.timeout,
-                    reconcile=partial(shop.recovery.reconcile, held.id),
                 )
         except AmbiguousStartError as exc:
-            self._doubt = exc
+            self._doubt = exc.offer(shop.recovery.reconcile)
             return exc.intent
         except (RateLimitedError, TransportError) as exc:
             # Where the server said when, it is not counted as a failed attempt.

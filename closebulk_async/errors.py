@@ -7,7 +7,7 @@ caller does differently. No error carries a header, and so none carries a key or
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -281,13 +281,17 @@ class AmbiguousStartError(StartError):
         *,
         intent: Intent,
         candidates: Sequence[BulkAction] = (),
-        reconcile: Callable[[], Awaitable[BulkAction]] | None = None,
     ) -> None:
-        """Keep the intent whose outcome is unknown, and how to look for its action once more."""
+        """Keep the intent whose outcome is unknown, and what may be its action."""
         super().__init__(message)
         self.intent = intent
         self.candidates = tuple(candidates)
+        self._reconcile: Callable[[str], Awaitable[BulkAction]] | None = None
+
+    def offer(self, reconcile: Callable[[str], Awaitable[BulkAction]]) -> Self:
+        """Look for the action, when the caller asks for it, by this function of the intent's id. For the client."""
         self._reconcile = reconcile
+        return self
 
     async def reconcile(self) -> BulkAction:
         """Look for the action once more, and return it. Raises this error anew where its outcome stays unknown.
@@ -298,7 +302,7 @@ class AmbiguousStartError(StartError):
         if self._reconcile is None:
             message = f"the client of this start is not here: call close.reconcile({self.intent.id!r}) on another one"
             raise ClientClosedError(message)
-        return await self._reconcile()
+        return await self._reconcile(self.intent.id)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The way back to the client stays in its process.

@@ -118,7 +118,7 @@ class Recovery:
     def doubtful(self, intent: Intent, error: CloseBulkError) -> AmbiguousStartError:
         """For an ambiguous intent that was sent once more: its first POST stays in doubt, however the second ended."""
         reason = f"no action of a first POST was in the list, and a second one ended with: {error}"
-        return ambiguous(intent, reason, reconcile=partial(self.reconcile, intent.id))
+        return ambiguous(intent, reason).offer(self.reconcile)
 
     def _ambiguous(self, finding: Finding, doubt: BaseException | None) -> AmbiguousStartError:
         refs = " or ".join(str(action.ref) for action in finding.candidates)
@@ -127,12 +127,8 @@ class Recovery:
             "several": f"it may be {refs}",
             "unknown": f"the list could not be read: {finding.error}",
         }[finding.outcome]
-        return ambiguous(
-            finding.intent,
-            f"{doubt}; {reason}" if doubt else reason,
-            candidates=finding.candidates,
-            reconcile=partial(self.reconcile, finding.intent.id),
-        )
+        said = f"{doubt}; {reason}" if doubt else reason
+        return ambiguous(finding.intent, said, candidates=finding.candidates).offer(self.reconcile)
 
     async def get(self, id: str) -> Intent:
         """The intent of that id. Raises InvalidRequestError where there is none."""

@@ -31,7 +31,7 @@ from closebulk_async.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from closebulk_async.journal import Journal
@@ -95,7 +95,6 @@ async def start_once(
     leased_until: datetime,
     delivery: Delivery | None = None,
     timeout: float | None = None,
-    reconcile: Callable[[], Awaitable[BulkAction]] | None = None,
 ) -> BulkAction | None:
     """Send the POST of a `new` intent once, and record what became of it. One request, no loop, no sleep.
 
@@ -103,7 +102,7 @@ async def start_once(
     somebody else has changed it, or has an open one of its fingerprint; nothing was sent. Where it is proved that
     nothing ran, the intent is `new` again, and the APIError of the rejection (RateLimitedError too) or the
     TransportError is raised; JournalError where the intent could not be written before. AmbiguousStartError: it stays
-    `posting`, and `reconcile` is what the error offers.
+    `posting`.
     """
     delivery = delivery or Delivery()
     try:
@@ -118,12 +117,12 @@ async def start_once(
     request = build_create(intent.kind, intent.body)
     try:
         response = await transport.send(request, retry=NO_RETRY, delivery=delivery, timeout=timeout)
-        action = _read_outcome(request, posting, response, reconcile)
+        action = _read_outcome(request, posting, response)
     except AmbiguousStartError:
         raise
     except TransportError as exc:
         if exc.sent:
-            raise ambiguous(posting, str(exc), reconcile=reconcile) from exc
+            raise ambiguous(posting, str(exc)) from exc
         await _record(journal, posting.unsent())
         raise
     except CloseBulkError:  # a rejection, or a client that was closed before anything was sent
@@ -142,13 +141,7 @@ async def start_once(
         delivery.may_have_left = False  # nothing is under way any more
 
 
-def ambiguous(
-    intent: Intent,
-    reason: str,
-    *,
-    candidates: Sequence[BulkAction] = (),
-    reconcile: Callable[[], Awaitable[BulkAction]] | None = None,
-) -> AmbiguousStartError:
+def ambiguous(intent: Intent, reason: str, *, candidates: Sequence[BulkAction] = ()) -> AmbiguousStartError:
     """The error for an intent whose outcome is unknown, in words for whoever has to find it out."""
     since = f" since {intent.fence.taken_at:%Y-%m-%d %H:%M:%S %Z}" if intent.fence and intent.fence.taken_at else ""
     user = f" by {intent.created_by}" if intent.created_by else ""
@@ -158,7 +151,7 @@ def ambiguous(
         f"{shorten(intent.body.decode(), limit=150)}. Then close.adopt({intent.id!r}, ref), or "
         f"close.abandon({intent.id!r}) if there is none; close.reconcile({intent.id!r}) looks for it once more"
     )
-    return AmbiguousStartError(message, intent=intent, candidates=candidates, reconcile=reconcile)
+    return AmbiguousStartError(message, intent=intent, candidates=candidates)
 
 
 async def _take_back(journal: Journal, intent: Intent, *, owner: str) -> None:
@@ -182,21 +175,16 @@ async def _record(journal: Journal, intent: Intent) -> None:
         logger.error("intent %s is %s (%s), but the journal says %s", intent.id, intent.state, intent.ref, stored)
 
 
-def _read_outcome(
-    request: Request,
-    intent: Intent,
-    response: Response,
-    reconcile: Callable[[], Awaitable[BulkAction]] | None,
-) -> BulkAction:
+def _read_outcome(request: Request, intent: Intent, response: Response) -> BulkAction:
     try:
         return read_action(intent.kind, request, response)
     except DecodeError as exc:
         started = salvage_action(intent.kind, response)
         if started is None:
-            raise ambiguous(intent, str(exc), reconcile=reconcile) from exc
+            raise ambiguous(intent, str(exc)) from exc
         logger.warning("%s started %s, whose other fields could not be read: %s", request, started.ref, exc)
         return started
     except CloseBulkError as exc:
         if is_rejection(response.status):
             raise
-        raise ambiguous(intent, str(exc), reconcile=reconcile) from exc
+        raise ambiguous(intent, str(exc)) from exc

@@ -236,21 +236,22 @@ def test_an_error_keeps_its_notes_when_pickled() -> None:
 
 
 async def test_an_ambiguous_start_leads_back_to_its_client() -> None:
-    """`reconcile` does what the client gave it to do, and its result is what that finds."""
+    """`reconcile` does what the client gave it to do, for its own intent, and its result is what that finds."""
 
-    async def look() -> BulkEmail:
+    async def look(id: str) -> BulkEmail:
+        assert id == INTENT.id
         return ACTION
 
-    assert await AmbiguousStartError("x", intent=INTENT, reconcile=look).reconcile() is ACTION
+    assert await AmbiguousStartError("x", intent=INTENT).offer(look).reconcile() is ACTION
 
 
 async def test_an_ambiguous_start_of_another_process_names_the_way() -> None:
     """Pickled, it has lost its client, and says what to call on another one."""
 
-    async def look() -> BulkEmail:
+    async def look(id: str) -> BulkEmail:
         return ACTION
 
-    error = AmbiguousStartError("x", intent=INTENT, candidates=[ACTION], reconcile=look)
+    error = AmbiguousStartError("x", intent=INTENT, candidates=[ACTION]).offer(look)
     other = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     assert (other.intent, other.candidates) == (INTENT, (ACTION,))
     with pytest.raises(ClientClosedError, match=r"close\.reconcile\('i'\)"):
