@@ -10,10 +10,12 @@ import pytest
 from hypothesis import settings
 
 from closebulk_async import CloseBulk
+from tests.offices import Office
 from tests.stage import EVERY_SECOND, Stage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from closebulk_async.simulator import Simulator
     from closebulk_async.testing import FakeClock
@@ -37,3 +39,10 @@ async def stage(close_clock: FakeClock, close_simulator: Simulator) -> AsyncIter
     sim = close_simulator
     async with CloseBulk(sim.api_key, base_url=sim.base_url, clock=close_clock, poll=EVERY_SECOND) as close:
         yield Stage(clock=close_clock, sim=sim, close=close)
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
+    """A service, and a journal in a file that nobody has opened yet."""
+    async with Office(tmp_path / "journal.db") as office:
+        yield office

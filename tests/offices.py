@@ -10,7 +10,7 @@ import attrs
 
 from closebulk_async import AmbiguousStartError, BulkEmail, CloseBulk, JobRef, PollPolicy
 from closebulk_async.models import Kind
-from closebulk_async.simulator import Simulator
+from closebulk_async.simulator import Simulator, faults
 from closebulk_async.sqlite_journal import SqliteJournal
 from closebulk_async.testing import FakeClock
 from tests.chaos.stepping import SteppingJournal
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from closebulk_async.recovering import Recovered
     from closebulk_async.simulator.jobs import Job
 
+ACTED = faults.cut_after()
+"""The job is started, and the answer is lost."""
+NOT_ACTED = faults.cut_before()
+"""Nothing is started, and the client cannot tell that from `ACTED`."""
+LATE = faults.delay(3, acts_first=True)
+"""The job is started at once, and the answer comes after three seconds."""
 KEY = "campaign"
 
 

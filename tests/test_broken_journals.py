@@ -16,7 +16,7 @@ from tests.chaos.rescuing import make_scene, rescue
 from tests.offices import Office, recover, start
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
 BEFORE = [
@@ -28,13 +28,6 @@ BEFORE = [
     "after swap to posting",
 ]
 AFTER = ["before swap to started", "after swap to started"]
-
-
-@pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[Office]:
-    """A service, and a journal in a file that nobody has opened yet."""
-    async with Office(tmp_path / "journal.db") as office:
-        yield office
 
 
 def failing(point: str, *, times: float) -> Callable[[str], None]:

@@ -23,27 +23,10 @@ from closebulk_async import (
 from closebulk_async.intents import State
 from closebulk_async.models import Kind
 from closebulk_async.simulator import faults
-from tests.offices import KEY, Office, recover, start, start_in_doubt
+from tests.offices import ACTED, KEY, LATE, NOT_ACTED, Office, recover, start, start_in_doubt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     from closebulk_async.simulator.faults import Fault
-
-ACTED = faults.cut_after()
-"""The job is started, and the answer is lost."""
-NOT_ACTED = faults.cut_before()
-"""Nothing is started, and the client cannot tell that from `ACTED`."""
-LATE = faults.delay(3, acts_first=True)
-"""The job is started at once, and the answer comes after three seconds."""
-
-
-@pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[Office]:
-    """A service, and a journal in a file that nobody has opened yet."""
-    async with Office(tmp_path / "journal.db") as office:
-        yield office
 
 
 class TestSettling:
