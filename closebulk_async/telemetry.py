@@ -1,19 +1,116 @@
-"""What the package tells of itself beside its log: frozen events, and the hook that takes them."""
+"""What the package tells of itself beside its log: frozen events, and the hook that takes them.
+
+Durations are timedeltas. Nothing in an event holds a secret.
+"""
 
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import attrs
 
+from closebulk_async.errors import CloseBulkError
 from closebulk_async.intents import Intent
-from closebulk_async.models import JobRef
+from closebulk_async.models import BulkAction, JobRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 logger = logging.getLogger("closebulk_async")
+
+
+@attrs.frozen(kw_only=True)
+class RequestEnded:
+    """One request was answered, or failed to be; a repeat is an event of its own.
+
+    `group` is what its rate limit is shared with; `attempt` counts from 1; `status` is None where no answer came, and
+    then `error` says why. `duration` is that of the exchange, without any wait before it.
+    """
+
+    method: str
+    path: str
+    group: str
+    attempt: int
+    duration: timedelta
+    status: int | None = None
+    error: CloseBulkError | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RequestRepeated:
+    """A request is going to be sent again, `delay` from now, as its try number `attempt`; `reason` is for people."""
+
+    method: str
+    path: str
+    group: str
+    attempt: int
+    delay: timedelta
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Throttled:
+    """A 429 has stopped an endpoint group: no request of it is sent before `delay` has passed."""
+
+    group: str
+    delay: timedelta
+
+
+@attrs.frozen(kw_only=True)
+class PollEnded:
+    """One request of the watcher's: it asked for `refs`, by the `item` of the one or by a `page` of their list.
+
+    `found` is how many watched actions it showed, asked for or not; `error` is why there are none.
+    """
+
+    refs: tuple[JobRef[Any], ...]
+    how: Literal["item", "page"]
+    found: int
+    error: CloseBulkError | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ActionMoved:
+    """A poll showed something new of an action, or the action for the first time (`before` is None).
+
+    `rate` (objects per second) and `eta` are None where they are not known.
+    """
+
+    before: BulkAction | None
+    action: BulkAction
+    rate: float | None
+    eta: timedelta | None
+
+
+@attrs.frozen(kw_only=True)
+class WaitBegan:
+    """Somebody waits for an action. Told in the waiter's own task; `number` tells the waits of a process apart."""
+
+    number: int
+    ref: JobRef[Any]
+
+
+@attrs.frozen(kw_only=True)
+class WaitEnded:
+    """A wait has ended: with the action (`error` is None), with what it raises, or because the waiter left.
+
+    `polls` is how many polls told of the action meanwhile.
+    """
+
+    number: int
+    ref: JobRef[Any]
+    elapsed: timedelta
+    polls: int
+    error: BaseException | None = None
+
+
+@attrs.frozen(kw_only=True)
+class StartMoved:
+    """The intent of a start is in another state than before; the first event of an intent has the state `new`."""
+
+    intent: Intent
 
 
 @attrs.frozen(kw_only=True)
@@ -29,7 +126,27 @@ class StartReconciled:
     ref: JobRef[Any] | None = None
 
 
-Event: TypeAlias = StartReconciled
+@attrs.frozen(kw_only=True)
+class WebhookReceived:
+    """A webhook told of an action (`CloseBulk.notify`); `is_watched` says whether somebody waits for it."""
+
+    ref: JobRef[Any]
+    action: str
+    is_watched: bool
+
+
+Event: TypeAlias = (
+    RequestEnded
+    | RequestRepeated
+    | Throttled
+    | PollEnded
+    | ActionMoved
+    | WaitBegan
+    | WaitEnded
+    | StartMoved
+    | StartReconciled
+    | WebhookReceived
+)
 """Every event that a hook may get."""
 
 
@@ -41,11 +158,14 @@ class Hook(Protocol):
 
 
 class Telling:
-    """Tells every hook of an event."""
+    """Tells every hook of an event. False where nobody listens, so that nobody makes events then."""
 
     def __init__(self, hooks: Iterable[Hook]) -> None:
         """Keep the hooks, in the order in which they are told."""
         self._hooks = tuple(hooks)
+
+    def __bool__(self) -> bool:
+        return bool(self._hooks)
 
     def __call__(self, event: Event) -> None:
         """Tell them all; one that raises keeps nobody from anything."""

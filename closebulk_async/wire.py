@@ -125,6 +125,17 @@ class Request:
     query: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
     only_reads: bool = False
+    resource: str | None = attrs.field(default=None, eq=False)
+    """The path without what names one object, where there is such a thing in it."""
+
+    @property
+    def group(self) -> str:
+        """What a rate limit is shared with, as far as anybody knows: method and path, whichever object it names.
+
+        Unconfirmed: the vendor does not publish its groups. Where several of these share one limit, the headers of the
+        answers say so to each.
+        """
+        return f"{self.method} {self.resource or self.path}"
 
     @property
     def is_safe_to_repeat(self) -> bool:
@@ -147,7 +158,7 @@ class Response:
 
 def build_get(ref: JobRef[Any], *, fields: Iterable[str] | None = None) -> Request:
     """Read one action."""
-    return Request(method="GET", path=_item_path(ref), query=_fields_query(fields))
+    return Request(method="GET", path=_item_path(ref), query=_fields_query(fields), resource=KINDS[ref.kind].path)
 
 
 def build_list(
@@ -196,7 +207,8 @@ def build_count(query: Mapping[str, Any]) -> Request:
 
 def build_set_status(ref: JobRef[Any], status: Status) -> Request:
     """Pause (`paused`) or resume (`resuming`) an action."""
-    return Request(method=PAUSE_METHOD, path=_item_path(ref), body=orjson.dumps({"status": status}))
+    body = orjson.dumps({"status": status})
+    return Request(method=PAUSE_METHOD, path=_item_path(ref), body=body, resource=KINDS[ref.kind].path)
 
 
 def check_count(number: int, *, name: str, least: int = 0) -> int:
