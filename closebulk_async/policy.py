@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import attrs
 import backoff
@@ -19,6 +19,8 @@ from closebulk_async.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from closebulk_async.progress import Meter
 
 Duration: TypeAlias = timedelta | float
 """What every parameter that is a duration takes: a timedelta, or seconds."""
@@ -153,18 +155,27 @@ class StartPolicy:
 
 @attrs.frozen(kw_only=True)
 class PollPolicy:
-    """How a wait polls, and how much silence it bears. Durations in seconds."""
+    """How a wait polls, and how much silence it bears. Durations in seconds.
+
+    `floor` and `ceiling` bound what `delay` finds; equal, they are a fixed beat.
+    """
 
     # Close's counters move in steps and its jobs take seconds at least: asking more often than each second learns
     # nothing. Never 0: that would be a loop without a pause.
     floor: float = attrs.field(default=1.0, converter=_unwrap, validator=_check_above_zero)
     factor: float = _number_field(1.5, above=1)
-    # The longest sleep, and so the worst lateness while nothing can be predicted.
-    ceiling: float = attrs.field(default=30.0, converter=_unwrap, validator=_check_duration)
-    # Half of the predicted rest: an estimate that is off by a factor of two is still not overslept.
-    share_of_rest: float = _number_field(0.5, above=0, most=1)
+    # The longest sleep, and so the worst lateness where a prediction fails: somebody who waits for hours bears minutes.
+    ceiling: float = attrs.field(default=120.0, converter=_unwrap, validator=_check_duration)
+    # False: the interval grows by the factor whatever the counters say.
+    is_adaptive: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
     # Only a person ends a pause.
     paused: float = attrs.field(default=60.0, converter=_unwrap, validator=_check_duration)
+    # While webhooks arrive, which tell of every end but that of a failure: a service that loses one is found out.
+    webhook_beat: float = attrs.field(default=120.0, converter=_unwrap, validator=_check_above_zero)
+    # How often to look for new actions where nobody says that there is one. A dashboard bears half a minute.
+    discover: float = attrs.field(default=30.0, converter=_unwrap, validator=_check_above_zero)
+    # Who starts several jobs and then waits for one after the other comes late to those that were short.
+    remember: float = attrs.field(default=60.0, converter=_unwrap, validator=_check_duration)
     # A deployment or an incident at the vendor's is over in a quarter of an hour, or somebody should know.
     lost_after: float = attrs.field(default=15 * 60.0, converter=_unwrap, validator=_check_duration)
     # How long a new job may be missing from answers of the service [unconfirmed].
@@ -178,17 +189,41 @@ class PollPolicy:
     # As many polls at the same time as leave most of a connection pool of 100 to other requests.
     concurrency: int = _number_field(16, least=1, whole=True)
 
-    def intervals(self) -> Iterator[float]:
-        """The growing seconds between polls while nothing moves."""
-        return _growing(first=self.floor, factor=self.factor, ceiling=max(self.floor, self.ceiling))
+    @classmethod
+    def fixed(cls, seconds: Duration, **more: Any) -> Self:
+        """A poll every so many seconds, whatever is known of the action. `more` are other fields."""
+        return cls(**{"floor": seconds, "ceiling": seconds, "paused": seconds, **more})
 
-    def delay(self, *, interval: float, eta: float | None, is_paused: bool) -> float:
-        """Seconds until the next poll.
+    @classmethod
+    def exponential(cls, first: Duration = 1.0, factor: float = 1.5, ceiling: Duration = 30.0, **more: Any) -> Self:
+        """Intervals that grow by the factor from poll to poll, whatever the counters say. `more` are other fields."""
+        return cls(**{"floor": first, "factor": factor, "ceiling": ceiling, "is_adaptive": False, **more})
 
-        `interval` is the current step of `intervals()`, `eta` the predicted seconds that the job still takes.
-        """
-        if is_paused:
+    def delay(self, meter: Meter[Any]) -> float:
+        """Seconds between the latest good poll, `meter.at`, and the next one."""
+        if meter.action.is_paused:
             return max(self.paused, self.floor)
-        if eta is None:
-            return interval
-        return min(max(self.floor, self.share_of_rest * eta), max(self.floor, self.ceiling))
+        wish = self._predict(meter) if self.is_adaptive else self._grow(meter.watched_for)
+        return max(self.floor, min(wish, self.ceiling))
+
+    def delay_after_failure(self, failures: int) -> float:
+        """Seconds between a bad poll and the next one; `failures` is how many there were without a good one between.
+
+        Grows by the factor, but no silence is left before at least thirty polls were spread over it.
+        """
+        top = max(self.floor, min(self.ceiling, self.lost_after / 30))
+        steps = min(failures - 1, math.log(top / self.floor, self.factor) + 1)  # beyond, a power would overflow
+        # Where polls are rare, one bad poll must not lose the watch before it is followed by another.
+        return min(top, self.floor * math.pow(self.factor, steps), self.lost_after / 2)
+
+    def _grow(self, since: float) -> float:
+        """The step that follows after `since` seconds: a sum of steps that grow by the factor is the step itself.
+
+        So the polls need no counting, and one that came early changes nothing.
+        """
+        return self.floor + (self.factor - 1) * since
+
+    def _predict(self, meter: Meter[Any]) -> float:
+        if meter.eta is None or not meter.has_moved:
+            return min(self._grow(meter.stalled_for), max(5.0, meter.watched_for / 10))
+        return meter.eta / 2

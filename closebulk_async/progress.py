@@ -123,6 +123,11 @@ class Meter(Generic[A_co]):
     paused_since: datetime | None
 
     @property
+    def watched_for(self) -> float:
+        """Seconds between the first good poll and the latest one."""
+        return self.at - self.first_at
+
+    @property
     def stalled_for(self) -> float:
         """Seconds between the good poll that first showed this state and the latest good poll."""
         return self.at - self.moved_at

@@ -23,7 +23,7 @@ from closebulk_async.progress import Meter, observe
 from closebulk_async.wire import build_get, read_action
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from closebulk_async.transport import Transport
 
@@ -79,7 +79,7 @@ class Watch:
         self._watcher = watcher
         self._subscribers: WeakSet[Any] = WeakSet()
         self._kept: set[Subscriber] = set()
-        self._intervals: Iterator[float] = watcher.policy.intervals()
+        self._failures = 0
         self._alarm: Alarm | None = None
         self._lost_alarm: Alarm | None = None
         self._poll: asyncio.Task[None] | None = None
@@ -202,6 +202,7 @@ class Watch:
         self.is_fresh = True
         self.meter = observe(before, action, at=watcher.clock.monotonic(), now=watcher.clock.now())
         self._silent_since = None
+        self._failures = 0
         self._cancel_lost_alarm()
         if action.status not in PHASE_OF_STATUS and (before is None or before.action.status != action.status):
             logger.warning(
@@ -210,13 +211,7 @@ class Watch:
         if action.is_final:
             self.end()
         else:
-            has_counted_all = self.meter.total is not None and self.meter.processed >= self.meter.total
-            if before is None or before.action.status != action.status or (has_counted_all and self.meter.has_moved):
-                # What comes next may come soon: a job that has counted all objects only has to say that it is done.
-                self._intervals = watcher.policy.intervals()
-            eta = self.meter.eta if self.meter.has_moved and not has_counted_all else None
-            delay = watcher.policy.delay(interval=next(self._intervals), eta=eta, is_paused=action.is_paused)
-            self._schedule(delay)
+            self._schedule(watcher.policy.delay(self.meter))
         self._publish()
 
     def _on_bad_poll(self, error: CloseBulkError) -> None:
@@ -235,8 +230,8 @@ class Watch:
         if self._lost_alarm is None:
             lost_in = self._silent_since + watcher.policy.lost_after - now
             self._lost_alarm = watcher.alarms.set(lost_in, self._on_lost)
-        # Where polls are rare, one bad poll must not lose the watch before it is followed by another.
-        delay = min(next(self._intervals), watcher.policy.lost_after / 2)
+        self._failures += 1
+        delay = watcher.policy.delay_after_failure(self._failures)
         asked = asked_wait(error)
         if isinstance(error, RateLimitedError):
             watcher.hold(delay if asked is None else asked, error)
