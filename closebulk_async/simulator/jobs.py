@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -59,32 +59,45 @@ class Job:
     # What a job that was put there half done had behind it, less what its age would say; seconds of activity.
     _head_start: float = field(default=0.0, init=False)
 
-    def snapshot(self, now: datetime) -> JsonObject:
-        """The response object at that instant: every field of the kind's schema, sorted by name as the vendor does."""
+    def snapshot(self, now: datetime, only: Collection[str] | None = None) -> JsonObject:
+        """The response object at that instant: every field of the kind's schema, sorted by name as the vendor does.
+
+        `only` names the fields to give; the others are not even worked out.
+        """
         elapsed = self._elapsed(now)
         active = self._active(elapsed)
         plan = self.plan
-        counted = plan.is_counted(active)
-        row: JsonObject = {
-            "created_by": self.user_id,
-            "date_created": spell_date(self.created_at),
-            "date_updated": spell_date(self.created_at + timedelta(seconds=self._updated(elapsed))),
-            "id": self.id,
-            "n_leads": plan.leads if counted else None,
-            "n_leads_processed": plan.processed(plan.leads, active),
-            "n_objects": plan.n_objects if counted else None,
-            "n_objects_processed": plan.processed(plan.n_objects, active),
-            "organization_id": self.organization_id,
-            "status": self._status(elapsed),
-            "updated_by": self.user_id,
-            **{known.name: _echo(known, self.request.get(known.name)) for known in self.kind.fields if known.echoed},
-            **deepcopy(self.fixed),
+        made: dict[str, Callable[[], Json]] = {
+            "created_by": lambda: self.user_id,
+            "date_created": lambda: spell_date(self.created_at),
+            "date_updated": lambda: spell_date(self.created_at + timedelta(seconds=self._updated(elapsed))),
+            "id": lambda: self.id,
+            "n_leads": lambda: plan.leads if plan.is_counted(active) else None,
+            "n_leads_processed": lambda: plan.processed(plan.leads, active),
+            "n_objects": lambda: plan.n_objects if plan.is_counted(active) else None,
+            "n_objects_processed": lambda: plan.processed(plan.n_objects, active),
+            "organization_id": lambda: self.organization_id,
+            "status": lambda: self._status(elapsed),
+            "updated_by": lambda: self.user_id,
         }
+        row = {name: make() for name, make in made.items() if only is None or name in only}
+        for known in self.kind.fields:
+            if known.echoed and (only is None or known.name in only):
+                row[known.name] = _echo(known, self.request.get(known.name))
+        row |= {name: deepcopy(value) for name, value in self.fixed.items() if only is None or name in only}
         return {name: row[name] for name in sorted(row) if name not in self.without}
+
+    @property
+    def shown_at(self) -> datetime:
+        """From when the service shows the job to those who read; the end of time where that is never."""
+        try:
+            return self.created_at + timedelta(seconds=self.plan.shown_after)
+        except OverflowError:
+            return datetime.max.replace(tzinfo=UTC)
 
     def is_shown(self, now: datetime) -> bool:
         """Whether the service already shows the job to those who read."""
-        return self._elapsed(now) >= self.plan.shown_after
+        return now >= self.shown_at
 
     def echo(self, name: str) -> Json:
         """What a response says for a field of the request."""
@@ -135,7 +148,8 @@ class Job:
         return (now - self.created_at).total_seconds()
 
     def _active(self, elapsed: float) -> float:
-        return self._head_start + elapsed - self._paused_for(elapsed)
+        # Most jobs were never paused, and a page has a hundred of them.
+        return self._head_start + elapsed - (self._paused_for(elapsed) if self._pauses else 0.0)
 
     def _paused_for(self, elapsed: float) -> float:
         return sum(pause.lasted(elapsed) for pause in self._pauses)

@@ -12,11 +12,11 @@ from attrs import frozen
 from .refusals import refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from .jobs import Job
-    from .kinds import JsonObject
+    from .kinds import JsonObject, Kind
 
 ListOrder = Literal["newest", "oldest", "id", "shuffled"]
 
@@ -54,23 +54,21 @@ def _read_integer(query: Mapping[str, str], name: str, *, default: int) -> int:
     return int(text)
 
 
-def ordered(jobs: Sequence[Job], order: ListOrder) -> Iterable[Job]:
-    """The jobs, which come oldest first, in the order of the list."""
-    if order == "newest":
-        return reversed(jobs)
-    if order == "oldest":
-        return jobs
-    if order == "id":
-        return sorted(jobs, key=lambda job: job.id)
-    # Any order that does not change between two requests and has nothing to do with time.
-    return sorted(jobs, key=lambda job: zlib.crc32(job.id.encode()))
+def place(job: Job, order: ListOrder) -> str | int:
+    """Where the job stands in an order that is not one of time; such an order does not change between two requests."""
+    # A checksum has nothing to do with time, nor with how ids are sorted.
+    return job.id if order == "id" else zlib.crc32(job.id.encode())
 
 
-def matching(jobs: Iterable[Job], query: Mapping[str, str], now: datetime) -> Iterator[Job]:
-    """Those jobs that are shown and pass the filters of their kind; a filter that the kind does not know is ignored."""
+def read_filters(query: Mapping[str, str], kind: Kind) -> Mapping[str, str]:
+    """The filters of a query; those that the kind does not know are ignored."""
+    return {name: query[name] for name in kind.filters if query.get(name)}
+
+
+def matching(jobs: Iterable[Job], filters: Mapping[str, str], now: datetime) -> Iterator[Job]:
+    """Those jobs that are shown and pass the filters."""
     for job in jobs:
-        wanted = ((name, query[name]) for name in job.kind.filters if query.get(name))
-        if job.is_shown(now) and all(job.echo(name) == value for name, value in wanted):
+        if job.is_shown(now) and all(job.echo(name) == value for name, value in filters.items()):
             yield job
 
 
@@ -81,9 +79,13 @@ def cut_page(jobs: Iterable[Job], window: Window, *, at_most: int | None = None)
     return rows[:length], len(rows) > length
 
 
+def read_fields(query: Mapping[str, str]) -> frozenset[str] | None:
+    """The names that `_fields` gives, unknown ones among them; None for every field, which `_all` means as well."""
+    names = frozenset(name.strip() for name in query.get("_fields", "").split(",") if name.strip())
+    return None if not names or "_all" in names else names
+
+
 def narrowed(row: JsonObject, query: Mapping[str, str]) -> JsonObject:
-    """The row with only the fields that `_fields` names; unknown names are ignored and `_all` means every field."""
-    names = [name.strip() for name in query.get("_fields", "").split(",") if name.strip()]
-    if not names or "_all" in names:
-        return row
-    return {name: value for name, value in row.items() if name in names}
+    """The row with only the fields that `_fields` names."""
+    names = read_fields(query)
+    return row if names is None else {name: value for name, value in row.items() if name in names}

@@ -128,9 +128,10 @@ class Plan:
         """The status of a job that is not paused after so many seconds of activity."""
         if active >= self.duration:
             return self.ends
-        if active >= self.counted_after:
+        begins = self.counted_after
+        if active >= begins:
             return "processing"
-        return "created" if active < self.counted_after / 2 else "loading"
+        return "created" if active < begins / 2 else "loading"
 
     def is_counted(self, active: float) -> bool:
         """Whether `n_leads` and `n_objects` are known."""
@@ -138,12 +139,13 @@ class Plan:
 
     def processed(self, total: int, active: float) -> int:
         """How many of `total` are processed after so many seconds of activity."""
-        if active < self.counted_after:
+        begins = self.counted_after
+        if active < begins:
             return 0
         whole = self.ends == "done" or self.fails_at
         if active >= self.duration:
             return math.floor(total * whole + _ROUNDING)
-        share = (active - self.counted_after) / (self.duration - self.counted_after)
+        share = (active - begins) / (self.duration - begins)
         return math.floor(total * whole * min(max(self.curve(share), 0.0), 1.0) + _ROUNDING)
 
     def active_at(self, share: float) -> float:

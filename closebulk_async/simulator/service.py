@@ -13,7 +13,7 @@ from .bodies import check_create, read_object
 from .jobs import Job
 from .kinds import KINDS
 from .limits import Limiter, Verdict
-from .listing import cut_page, matching, narrowed, ordered, read_window
+from .listing import cut_page, matching, narrowed, read_fields, read_filters, read_window
 from .messages import Answer, Request, json_answer
 from .refusals import RefusedError, refused
 from .searching import answer_search
@@ -128,9 +128,12 @@ class Service:
     def _list(self, kind: Kind, request: Request) -> JsonObject:
         knobs = self._knobs
         window = read_window(request.query, max_limit=knobs.max_limit, max_skip=knobs.max_skip)
-        found = matching(ordered(self.store.of_kind(kind), knobs.list_order), request.query, request.at)
+        filters, fields = read_filters(request.query, kind), read_fields(request.query)
+        found = self.store.listed(kind, knobs.list_order)
+        if filters or not self.store.shows_all(kind, request.at):
+            found = matching(found, filters, request.at)
         page, has_more = cut_page(found, window, at_most=knobs.short_pages)
-        return {"data": [narrowed(job.snapshot(request.at), request.query) for job in page], "has_more": has_more}
+        return {"data": [job.snapshot(request.at, fields) for job in page], "has_more": has_more}
 
     def _create(self, kind: Kind, request: Request) -> JsonObject:
         body = read_object(request.body, request.headers)
@@ -147,15 +150,15 @@ class Service:
             user_id=self.user_id,
         )
         self.store.add(job)
-        return narrowed(job.snapshot(request.at), request.query)
+        return job.snapshot(request.at, read_fields(request.query))
 
     def _read(self, kind: Kind, job_id: str, request: Request) -> JsonObject:
-        return narrowed(self.store.find(kind, job_id, request.at).snapshot(request.at), request.query)
+        return self.store.find(kind, job_id, request.at).snapshot(request.at, read_fields(request.query))
 
     def _change(self, kind: Kind, job_id: str, request: Request) -> JsonObject:
         job = self.store.find(kind, job_id, request.at)
         job.change(read_object(request.body, request.headers), request.at)
-        return narrowed(job.snapshot(request.at), request.query)
+        return job.snapshot(request.at, read_fields(request.query))
 
 
 def group_of(method: str, path: str) -> str:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import random
 import string
 from bisect import insort
+from functools import partial
 from typing import TYPE_CHECKING
 
+from .listing import place
 from .refusals import refused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from datetime import datetime
 
     from .jobs import Job
     from .kinds import Kind
+    from .listing import ListOrder
     from .plans import Plan
 
 _BASE62 = string.digits + string.ascii_letters
@@ -28,6 +31,9 @@ class JobStore:
         self._random = random.Random(seed)
         self._by_id: dict[str, Job] = {}
         self._by_kind: dict[str, list[Job]] = {}
+        # Orders other than that of time, each kept from when it is first asked for: a list may have 100 000 rows.
+        self._sorted: dict[tuple[str, ListOrder], list[Job]] = {}
+        self._last_shown: dict[str, datetime] = {}
         self._plans: list[tuple[str | None, Plan]] = []
 
     @property
@@ -35,9 +41,20 @@ class JobStore:
         """All jobs in the order in which they were put here."""
         return tuple(self._by_id.values())
 
-    def of_kind(self, kind: Kind) -> Sequence[Job]:
-        """The jobs of one kind, oldest first."""
-        return self._by_kind.get(kind.name, ())
+    def listed(self, kind: Kind, order: ListOrder) -> Iterable[Job]:
+        """The jobs of one kind in that order, those that are not shown yet among them."""
+        jobs = self._by_kind.get(kind.name, [])
+        if order == "oldest":
+            return jobs
+        if order == "newest":
+            return reversed(jobs)
+        if (kind.name, order) not in self._sorted:
+            self._sorted[kind.name, order] = sorted(jobs, key=lambda job: place(job, order))
+        return self._sorted[kind.name, order]
+
+    def shows_all(self, kind: Kind, now: datetime) -> bool:
+        """Whether no job of the kind is still to be shown."""
+        return kind.name not in self._last_shown or self._last_shown[kind.name] <= now
 
     def find(self, kind: Kind, job_id: str, now: datetime) -> Job:
         """The job of that kind and id; raises `RefusedError` (404) when there is none or it is not shown yet."""
@@ -51,8 +68,13 @@ class JobStore:
         if job.id in self._by_id:
             raise ValueError(f"there is a job with the id {job.id!r} already")
         self._by_id[job.id] = job
+        kind = job.kind.name
         # To the right of its equals: of two jobs of one instant the one that came later counts as younger.
-        insort(self._by_kind.setdefault(job.kind.name, []), job, key=lambda other: other.created_at)
+        insort(self._by_kind.setdefault(kind, []), job, key=lambda other: other.created_at)
+        for (name, order), jobs in self._sorted.items():
+            if name == kind:
+                insort(jobs, job, key=partial(place, order=order))
+        self._last_shown[kind] = max(self._last_shown.get(kind, job.shown_at), job.shown_at)
 
     def make_id(self, prefix: str) -> str:
         """A new id: the prefix and 43 characters, the same in every run with the same seed."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 import pytest
+
+from closebulk_async.simulator import Plan
 
 if TYPE_CHECKING:
     from closebulk_async.simulator import Simulator
@@ -106,6 +109,23 @@ async def test_orders(
     assert sorted(listed, key=str) == sorted(started, key=str)
 
 
+@pytest.mark.parametrize("order", ["newest", "oldest", "id", "shuffled"])
+async def test_a_new_job_moves_no_other_one(
+    api: Api, sim: Simulator, order: Literal["newest", "oldest", "id", "shuffled"]
+) -> None:
+    """A row that is added between two requests finds a place of its own, and the others keep their order."""
+    sim.list_order = order
+    for _ in range(9):
+        sim.add_job("email")
+    before = ids((await api.get(LIST)).rows())
+    added = [sim.add_job("email", age=age).id for age in (0, 5)]
+    after = ids((await api.get(LIST)).rows())
+    assert [row for row in after if row not in added] == before
+    assert order != "id" or after == sorted(after, key=str)
+    sim.add_job("delete")
+    assert ids((await api.get(LIST)).rows()) == after
+
+
 async def test_jobs_that_were_put_there_stand_by_their_date(api: Api, sim: Simulator) -> None:
     """An older job comes after a younger one, whichever was added first."""
     younger = sim.add_job("email", age=10)
@@ -152,6 +172,18 @@ async def test_a_new_job_may_stay_unseen(api: Api, sim: Simulator, clock: FakeCl
     await clock.sleep(5)
     assert ids((await api.get(LIST)).rows()) == [job_id]
     assert (await api.get(f"{LIST}{job_id}/")).status == 200
+
+
+async def test_an_unseen_job_takes_no_place(api: Api, sim: Simulator, clock: FakeClock) -> None:
+    """`_skip` counts only rows that are shown, also beside a job that never will be."""
+    older = sim.add_job("email").id
+    sim.add_job("email", plan=Plan(shown_after=math.inf))
+    late = sim.add_job("email", plan=Plan(shown_after=5)).id
+    younger = sim.add_job("email").id
+    assert ids((await api.get(f"{LIST}?_skip=1")).rows()) == [older]
+    await clock.sleep(5)
+    assert ids((await api.get(f"{LIST}?_skip=1")).rows()) == [late, older]
+    assert ids((await api.get(LIST)).rows())[0] == younger
 
 
 async def test_two_jobs_cannot_share_an_id(sim: Simulator) -> None:
