@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import attrs
 
-from closebulk_async.errors import CloseBulkError
+from closebulk_async.errors import CloseBulkError, shorten
 from closebulk_async.intents import Intent
 from closebulk_async.models import BulkAction, JobRef
 
@@ -108,7 +108,11 @@ class WaitEnded:
 
 @attrs.frozen(kw_only=True)
 class StartMoved:
-    """The intent of a start is in another state than before; the first event of an intent has the state `new`."""
+    """The intent of a start is in another state than before; the first event of an intent has the state `new`.
+
+    Told by the client that has moved it, in the task that does the start: one of its own for each `create`, which has
+    the context of its caller.
+    """
 
     intent: Intent
 
@@ -174,3 +178,57 @@ class Telling:
                 hook(event)
             except Exception:
                 logger.exception("the hook %r failed on %r", hook, event)
+
+
+def describe(event: Event) -> dict[str, str | int | float]:
+    """What an event says, as plain values by name, without those that are None.
+
+    Durations are seconds, and named so. Of an intent there are `intent` (its id), `intent_kind`, `intent_state` and
+    `intent_ref`; of an action, likewise, its ref, status and counts.
+    """
+    plain: dict[str, Any] = {}
+    for field in attrs.fields(type(event)):
+        plain.update(_describe(field.name, getattr(event, field.name)))
+    return {name: value for name, value in plain.items() if value is not None}
+
+
+def _describe(name: str, value: object) -> dict[str, Any]:
+    shown: dict[str, Any] = {name: value}
+    match value:
+        case timedelta():
+            shown = {f"{name}_seconds": value.total_seconds()}
+        case JobRef():
+            shown = {name: str(value)}
+        case tuple():
+            shown = {name: " ".join(map(str, value))}
+        case BaseException():
+            shown = {name: shorten(f"{type(value).__name__}: {value}")}
+        case Intent():
+            parts = {"kind": str(value.kind), "state": str(value.state), "ref": value.ref and str(value.ref)}
+            shown = {name: value.id} | {f"{name}_{part}": text for part, text in parts.items()}
+        case _ if isinstance(value, BulkAction):
+            # A narrowed action raises for what was not read.
+            parts = {part: getattr(value, part, None) for part in ("status", "n_objects", "n_objects_processed")}
+            shown = {name: str(value.ref)} | {f"{name}_{part}": number for part, number in parts.items()}
+    return shown
+
+
+class LogHook:
+    """Writes every event to a logger, a line each, with its values as fields of the record (`closebulk.status`, ...).
+
+    The package's own log is there without it: that one tells what somebody may have to act on.
+    """
+
+    def __init__(self, logger: logging.Logger | None = None, *, level: int = logging.DEBUG) -> None:
+        """Write to `closebulk_async.events` unless told otherwise."""
+        self._logger = logger or logging.getLogger("closebulk_async.events")
+        self._level = level
+
+    def __call__(self, event: Event) -> None:
+        """Write one line."""
+        if not self._logger.isEnabledFor(self._level):
+            return
+        name, values = type(event).__name__, describe(event)
+        extra = {"closebulk.event": name} | {f"closebulk.{key}": value for key, value in values.items()}
+        line = " ".join((name, *(f"{key}={value}" for key, value in values.items())))
+        self._logger.log(self._level, "%s", line, extra=extra)
