@@ -6,6 +6,7 @@ caller does differently. No error carries a header, and so none carries a key or
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
@@ -134,6 +135,16 @@ def _status_text(status: int) -> str:
 
 class BadRequestError(APIError):
     """400: the server's validation refused the request."""
+
+
+class DuplicateWebhookError(BadRequestError):
+    """400: there is an active subscription for this URL and these events already."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The subscriptions that the service names; empty where it names none."""
+        said = " ".join((*self.errors, *self.field_errors.values()))
+        return tuple(dict.fromkeys(re.findall(r"\bwhsub_[A-Za-z0-9]+", said)))
 
 
 class AuthenticationError(APIError):
@@ -311,3 +322,22 @@ class AmbiguousStartError(StartError):
 
 class JournalError(CloseBulkError):
     """The journal cannot be read or written, or is of a newer version. A start that fails with it was not sent."""
+
+
+class InvalidWebhookError(CloseBulkError):
+    """A request is not a webhook that was signed with this key, or not one that can be read."""
+
+
+class SignatureKeyNotShown(CloseBulkError, AttributeError):
+    """The key of a webhook subscription was shown when that was created, and is not known here. `id` names it.
+
+    Pass the key that was kept then. Where it is lost, delete the subscription and create it anew.
+    """
+
+    def __init__(self, id: str) -> None:
+        """Name the subscription."""
+        super().__init__(
+            f"the signature_key of {id} was shown when it was created and is not known here: pass the one that was "
+            f"kept, or, if it is lost, delete({id!r}) and let it be created anew"
+        )
+        self.id = id
