@@ -65,8 +65,8 @@ def verify_webhook(
 
 def read_keys(signature_key: str | Sequence[str]) -> tuple[bytes, ...]:
     """The bytes of one key or of several. Raises InvalidRequestError, which does not show them."""
-    texts = [signature_key] if isinstance(signature_key, str) else [*signature_key]
     try:
+        texts = [signature_key] if isinstance(signature_key, str) else [*signature_key]
         keys = tuple(bytes.fromhex(text) for text in texts)
     except (TypeError, ValueError):
         keys = ()
