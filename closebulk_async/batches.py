@@ -9,9 +9,9 @@ import attrs
 
 from closebulk_async.errors import CloseBulkError, InvalidRequestError
 from closebulk_async.models import BulkAction, JobRef
-from closebulk_async.operations import ActionLike, Engine, WaitKeywords, start_action, to_ref, wait_for
+from closebulk_async.operations import ActionLike, Engine, WaitKeywords, start_action, to_ref, to_snapshot, wait_for
 from closebulk_async.starts import Start
-from closebulk_async.waiting import WaitOptions
+from closebulk_async.waiters import WaitOptions
 from closebulk_async.wire import check_count
 
 if TYPE_CHECKING:
@@ -38,8 +38,11 @@ async def wait_all(engine: Engine, actions: Iterable[ActionLike[Any]], options: 
     if isinstance(actions, str):
         message = f"actions must be several and is the one text {actions!r}: write [{actions!r}]"
         raise InvalidRequestError(message)
+    actions = list(actions)
     refs = [to_ref(action) for action in actions]
-    waits = [wait_for(engine, ref, options) for ref in refs]
+    waits = [
+        wait_for(engine, ref, options, known=to_snapshot(action)) for ref, action in zip(refs, actions, strict=True)
+    ]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_outcome_of(ref, wait.result())) for ref, wait in zip(refs, waits, strict=True)]
     return [task.result() for task in tasks]
@@ -115,7 +118,7 @@ async def _run_one(engine: Engine, start: Start, options: WaitKeywords) -> Outco
     except CloseBulkError as exc:
         return Outcome(start=start, error=exc)
     ref: JobRef[Any] = action.ref
-    outcome = await _outcome_of(ref, wait_for(engine, ref, options).result())
+    outcome = await _outcome_of(ref, wait_for(engine, ref, options, known=to_snapshot(action)).result())
     return attrs.evolve(outcome, start=start)
 
 

@@ -27,6 +27,7 @@ from closebulk_async.operations import (
     get_action,
     set_status,
     to_ref,
+    to_snapshot,
     wait_for,
 )
 from closebulk_async.owning import Ownership
@@ -246,7 +247,7 @@ class CloseBulk:
         iteration also steps when nothing moved for that long. Nothing limits a wait by default: an action may take
         days.
         """
-        return wait_for(self._engine, to_ref(action), options)
+        return wait_for(self._engine, to_ref(action), options, known=to_snapshot(action))
 
     def recover(self) -> AsyncGenerator[Recovered, None]:
         """What earlier processes left open in the journal, for a service that starts again; it sends no POST.

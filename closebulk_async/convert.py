@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
@@ -125,6 +126,23 @@ def _filled(value: JSONValue) -> dict[str, Any]:
         except AttributeError:  # an empty slot: the response left this field out
             continue
     return filled
+
+
+def lay_over(whole: V, narrowed: V) -> V:
+    """`whole` with every field that `narrowed` has, both of one class: a narrowed read on top of a whole one."""
+    cls = type(whole)
+    merged = object.__new__(cls)
+    for slot in _slots(cls).values():
+        try:
+            item = slot.__get__(narrowed)
+        except AttributeError:  # an empty slot, and maybe in both
+            with suppress(AttributeError):
+                slot.__set__(merged, slot.__get__(whole))
+            continue
+        slot.__set__(merged, item)
+    extra = {**whole.extra, **narrowed.extra}
+    cls.extra.__set__(merged, types.MappingProxyType(extra) if extra else NOTHING_EXTRA)  # type: ignore[attr-defined]  # a slot, which is set although the class is frozen
+    return merged
 
 
 def decode(body: bytes, of: type[V]) -> V:

@@ -18,6 +18,7 @@ from closebulk_async.operations import (
     split_keywords,
     start_action,
     to_ref,
+    to_snapshot,
     wait_for,
 )
 from closebulk_async.wire import MAX_PAGE, build_list, check_count, read_page
@@ -131,7 +132,7 @@ class BulkActions(Generic[A]):
         iteration also steps when nothing moved for that long. Nothing limits a wait by default: an action may take
         days.
         """
-        return wait_for(self._engine, self._ref(action), options)
+        return wait_for(self._engine, self._ref(action), options, known=to_snapshot(action))
 
     def _ref(self, action: ActionLike[A]) -> JobRef[A]:
         return to_ref(action, kind=self.kind)

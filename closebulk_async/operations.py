@@ -23,7 +23,8 @@ from closebulk_async.models import BulkAction, JobRef, Kind, Status
 from closebulk_async.starting import StartOptions
 from closebulk_async.starts import RULES, Rule, Start
 from closebulk_async.transport import Patience, Transport
-from closebulk_async.waiting import OnPaused, Wait, WaitOptions
+from closebulk_async.waiters import OnPaused, WaitOptions
+from closebulk_async.waiting import Wait
 from closebulk_async.watching import Watcher
 from closebulk_async.wire import build_get, build_set_status, is_rejection, read_action
 
@@ -192,9 +193,14 @@ async def set_status(engine: Engine, ref: JobRef[A], status: Status) -> A:
         await engine.transport.sleep(delay)
 
 
-def wait_for(engine: Engine, ref: JobRef[A], options: WaitKeywords) -> Wait[A]:
-    """A wait for the end of `ref`."""
+def to_snapshot(action: ActionLike[A]) -> A | None:
+    """What the caller knows of an action already; None where that is not all of its fields."""
+    return None if isinstance(action, str | JobRef) or action.unset else action
+
+
+def wait_for(engine: Engine, ref: JobRef[A], options: WaitKeywords, *, known: A | None = None) -> Wait[A]:
+    """A wait for the end of `ref`. `known` is an older snapshot of it, with all fields."""
     if strange := options.keys() - WaitKeywords.__annotations__.keys():
         message = f"wait_until_done() got an unexpected keyword argument {min(strange)!r}"
         raise TypeError(message)
-    return Wait(engine.watcher, ref, WaitOptions.from_keywords(**options))
+    return Wait(engine.watcher, ref, WaitOptions.from_keywords(**options), known=known)

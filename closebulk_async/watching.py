@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import logging
+from collections import OrderedDict
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
-from weakref import WeakSet
+from weakref import ref as weak
 
+from closebulk_async.choosing import Target
 from closebulk_async.clock import Alarm, Alarms, Clock
 from closebulk_async.errors import (
     AuthenticationError,
@@ -17,10 +22,11 @@ from closebulk_async.errors import (
     RateLimitedError,
     asked_wait,
 )
-from closebulk_async.models import PHASE_OF_STATUS, BulkAction, JobRef
-from closebulk_async.policy import NO_RETRY, PollPolicy, after_hint
+from closebulk_async.models import PHASE_OF_STATUS, BulkAction, JobRef, Kind
+from closebulk_async.policy import PollPolicy, after_hint
+from closebulk_async.polling import Desk
 from closebulk_async.progress import Meter, observe
-from closebulk_async.wire import build_get, read_action
+from closebulk_async.telemetry import ActionMoved, Event, Telling, WebhookReceived
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,6 +37,12 @@ logger = logging.getLogger("closebulk_async")
 
 HOPELESS = (AuthenticationError, PermissionDeniedError, NotFoundError)
 """Answers that the next poll would get again: the wait ends with them at once."""
+
+MOST_FINISHED = 1000
+"""Actions that have ended and are remembered, at the most."""
+
+_SLACK = 64
+"""Entries of a heap that nobody needs any more, above as many as are needed, before it is rebuilt."""
 
 
 class Subscriber(Protocol):
@@ -43,63 +55,82 @@ class Subscriber(Protocol):
         """Seconds after which the subscriber wants the next poll at the latest; None where it does not care."""
 
 
-async def poll_once(transport: Transport, ref: JobRef[Any]) -> BulkAction:
-    """Read the action, without a repeat: for whoever polls, the next poll is the repeat."""
-    request = build_get(ref)
-    return read_action(ref.kind, request, await transport.send(request, retry=NO_RETRY))
-
-
-def _movable(action: BulkAction) -> tuple[object, ...]:
-    return action.status, action.n_objects_processed, action.n_objects
-
-
-class Watch:
+class Watch(Target):
     """The polls of one action, and what they showed.
 
     Lives as long as it has a subscriber and the action has not ended.
     """
 
-    def __init__(self, watcher: Watcher, ref: JobRef[Any], *, after: Watch | None = None) -> None:
-        """Poll nothing before `poll_now`. `after` is an earlier watch of the same action, which this one goes on from.
+    __slots__ = (
+        "_heard_at",
+        "_known",
+        "_rested_at",
+        "_subscribers",
+        "_wants_another",
+        "_watcher",
+        "failure",
+        "failures",
+        "is_fresh",
+        "is_lost",
+        "last_error",
+        "looked_at",
+        "meter",
+        "next_poll_at",
+        "polled_at",
+        "polls",
+        "silent_since",
+    )
 
-        A waiter that leaves and comes back in short steps (`asyncio.wait_for(anext(wait), 5)`) must see counters that
-        never run back, and the stall and the silence that began before it left.
+    def __init__(
+        self, watcher: Watcher, ref: JobRef[Any], *, known: BulkAction | None = None, after: Watch | None = None
+    ) -> None:
+        """Poll nothing before `poll_now`. `known` is an older snapshot with all fields, so that no poll needs them all.
+
+        `after` is an earlier watch of the same action, which this one goes on from: a waiter that leaves and comes back
+        in short steps (`asyncio.wait_for(anext(wait), 5)`) must see counters that never run back, and the stall and the
+        silence that began before it left.
         """
-        self.ref = ref
+        super().__init__(ref)
         self.meter: Meter[Any] | None = after.meter if after else None
         self.polls = 0
         self.polled_at = 0.0
+        """When the request was sent that the latest poll was."""
         self.next_poll_at: float | None = None
+        self.looked_at: float | None = None
+        """For the watcher: when its heap will bring this watch up."""
         self.last_error: CloseBulkError | None = after.last_error if after else None
         self.failure: Exception | None = None
         self.is_lost = False
         self.is_fresh = False
         """A poll of this watch, and not only of one before it, has made `meter`."""
-        self._silent_since: float | None = after._silent_since if after else None  # noqa: SLF001 - the same class
+        self._known = known
+        self.failures: int = after.failures if after else 0
+        """Bad polls since the latest good one."""
+        self.silent_since: float | None = after.silent_since if after and after.failures else None
         self._watcher = watcher
-        self._subscribers: WeakSet[Any] = WeakSet()
-        self._kept: set[Subscriber] = set()
-        self._failures = 0
-        self._alarm: Alarm | None = None
-        self._lost_alarm: Alarm | None = None
-        self._poll: asyncio.Task[None] | None = None
+        self._subscribers: list[weak[Subscriber]] = []
         self._wants_another = False
+        self._heard_at: float | None = None
+        self._rested_at: float | None = None
+
+    # Subscribers ----------------------------------------------------------------------------------------------------
 
     def join(self, subscriber: Subscriber) -> None:
         """Tell `subscriber` of polls from now on; the first subscriber's joining polls at once."""
-        self._subscribers.add(subscriber)
-        if self._poll is None and self._alarm is None:
+        self._subscribers.append(weak(subscriber))
+        if not self.is_over and self.next_poll_at is None and not self._is_asking:
             self.poll_now()
 
     def leave(self, subscriber: Subscriber) -> None:
         """Tell it no more; the last one's leaving ends the polls. The action itself is never touched."""
-        self._subscribers.discard(subscriber)
-        self._kept.discard(subscriber)
+        if self._subscribers:  # else this watch has ended, and told everybody
+            self._subscribers.remove(weak(subscriber))
+        self.release(subscriber)
         self.end_if_unwatched()
 
     def end_if_unwatched(self) -> None:
         """End where no subscriber is left."""
-        if not self._subscribers:
+        if not any(subscriber() is not None for subscriber in self._subscribers):
             self.end()
 
     def keep(self, subscriber: Subscriber) -> None:
@@ -107,167 +138,187 @@ class Watch:
 
         The loop holds its tasks weakly: one that nobody else holds would be collected in the middle of its wait.
         """
-        self._kept.add(subscriber)
+        self._watcher.kept.add(subscriber)
 
     def release(self, subscriber: Subscriber) -> None:
         """Hold it weakly again."""
-        self._kept.discard(subscriber)
+        self._watcher.kept.discard(subscriber)
 
-    def poll_now(self) -> None:
-        """Begin a poll, or as soon as the server allows it; where one is under way, another one right after it."""
-        self._expect_answer()
-        if self._watcher.held_for():
-            if self._poll is None and self._alarm is None:
-                self._schedule(0.0)
-            return
-        self._cancel_alarm()
-        if self._poll is not None:
+    def _publish(self) -> None:
+        for subscriber in [alive for known in self._subscribers if (alive := known()) is not None]:
+            subscriber.on_poll()
+
+    # When to poll ---------------------------------------------------------------------------------------------------
+
+    @property
+    def is_left(self) -> bool:
+        """Nobody is told anything any more."""
+        return not self._subscribers
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing follows: the action has ended, or the watch has failed."""
+        return self.failure is not None or (self.is_fresh and self.meter is not None and self.meter.action.is_final)
+
+    @property
+    def _is_asking(self) -> bool:
+        return self.due_since is not None or self.errand is not None
+
+    @property
+    def _lost_at(self) -> float | None:
+        return None if self.silent_since is None else self.silent_since + self._watcher.policy.lost_after
+
+    def look_at(self) -> float | None:
+        """When something is to be done about this watch: its next poll, or giving it up; None for never."""
+        times = (None if self._is_asking else self.next_poll_at, self._lost_at)
+        return min((at for at in times if at is not None), default=None)
+
+    def on_time(self, now: float) -> None:
+        """Do what is due."""
+        if (lost_at := self._lost_at) is not None and now >= lost_at:
+            self.is_lost = True
+            self.fail(self.last_error or CloseBulkError("no poll was answered"))
+        elif not self._is_asking and self.next_poll_at is not None and now >= self.next_poll_at:
+            self._ask()
+
+    def poll_now(self, *, urgent: bool = False) -> None:
+        """Poll as soon as the budget allows it; where a request is under way, another one right after it."""
+        if self.errand is not None:
             self._wants_another = True
-            return
-        self._poll = asyncio.get_running_loop().create_task(self._run_poll(), name=f"closebulk_async poll {self.ref}")
-
-    def _expect_answer(self) -> None:
-        """From now on silence counts, be it the server's, the queue's before a poll, or that of a rate limit."""
-        if self._silent_since is None and self._lost_alarm is None:
-            self._lost_alarm = self._watcher.alarms.set(self._watcher.policy.lost_after, self._on_lost)
-
-    def end(self) -> None:
-        """Stop polling. Who joins this action later gets a new watch."""
-        self._watcher.forget(self)
-        self._cancel_alarm()
-        self._cancel_lost_alarm()
-        if self._poll is not None:
-            self._poll.cancel()
-
-    async def wait_ended(self) -> None:
-        """After `end`: until the poll that was under way has let go of its connection. Where others watch, at once."""
-        if self._poll is not None and self._poll.cancelling():
-            await asyncio.wait({self._poll})
-
-    def fail(self, error: Exception) -> None:
-        """Tell all subscribers that nothing more will come."""
-        self.failure = error
-        self.end()
-        self._publish()
-
-    def _cancel_alarm(self) -> None:
-        self.next_poll_at = None
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-
-    def _cancel_lost_alarm(self) -> None:
-        if self._lost_alarm is not None:
-            self._lost_alarm.cancel()
-            self._lost_alarm = None
-
-    async def _run_poll(self) -> None:
-        try:
-            await self._poll_in_slot()
-        except Exception as exc:
-            # A mistake of this package's own must end the waits, not leave them hanging on a dead poller.
-            logger.exception("poll of %s", self.ref)
-            self._poll = None
-            self.fail(exc)
-
-    async def _poll_in_slot(self) -> None:
-        watcher = self._watcher
-        async with watcher.slots:
-            started = watcher.clock.monotonic()
-            if watcher.held_for():  # since this poll began to wait for its slot
-                self._poll = None
-                self._schedule(0.0)
-                return
-            try:
-                read: BulkAction | CloseBulkError = await self._poll_and_note()
-            except CloseBulkError as exc:
-                read = exc
-        self._poll = None
-        self.polls += 1
-        self.polled_at = started
-        if isinstance(read, CloseBulkError):
-            self._on_bad_poll(read)
         else:
-            self._on_good_poll(read)
+            self._ask(urgent=urgent)
 
-    async def _poll_and_note(self) -> BulkAction:
-        action = await poll_once(self._watcher.transport, self.ref)
-        if self.meter is None or _movable(self.meter.action) != _movable(action):
-            await self._watcher.note(action)
-        return action
+    def _ask(self, *, urgent: bool = False) -> None:
+        self.next_poll_at = None
+        if self.silent_since is None:  # from now on silence counts, be it the server's or that of its limits
+            self.silent_since = self._watcher.clock.monotonic()
+        self._watcher.desk(self.ref.kind).ask(self, urgent=urgent)
+        self._watcher.plan(self)
 
-    def _on_good_poll(self, action: BulkAction) -> None:
-        watcher = self._watcher
-        before = self.meter
-        self.is_fresh = True
-        self.meter = observe(before, action, at=watcher.clock.monotonic(), now=watcher.clock.now())
-        self._silent_since = None
-        self._failures = 0
-        self._cancel_lost_alarm()
+    def _schedule(self, delay: float) -> None:
+        policy, now = self._watcher.policy, self._watcher.clock.monotonic()
+        if self._wants_another and self.errand is None:
+            self._wants_another = False
+            delay = 0.0
+        wishes = [wish for known in self._subscribers if (one := known()) and (wish := one.stall_due_in()) is not None]
+        delay = min([delay, *(max(policy.floor, wish) for wish in wishes)])
+        self.next_poll_at = now + delay
+        self._watcher.plan(self)
+
+    def hear(self, *, is_rest: bool) -> None:
+        """Somebody said that the action has moved, or (`is_rest`) that it has ended or was paused."""
+        now, policy = self._watcher.clock.monotonic(), self._watcher.policy
+        self._heard_at = now
+        is_news = is_rest and self._rested_at is None
+        if is_news:
+            self._rested_at = now
+        if self.meter is None or self._is_asking:
+            self._wants_another = self._wants_another or (is_rest and self.errand is not None)
+            return
+        # Webhooks come twice, and late: only the first word of an end is worth a poll out of turn.
+        wait = policy.floor if is_rest else policy.delay(self.meter)
+        soonest = now if is_news else max(now, self.meter.at + wait)
+        if self.next_poll_at is None or soonest < self.next_poll_at:
+            self.next_poll_at = soonest
+            self._watcher.plan(self)
+
+    def _pace(self, meter: Meter[Any]) -> float:
+        """Seconds until the next poll, with what webhooks have said about the action in mind."""
+        policy, now = self._watcher.policy, meter.at
+        delay = policy.delay(meter)
+        if meter.action.is_paused:
+            self._rested_at = None
+            return delay
+        if self._rested_at is not None and now - self._rested_at < policy.webhook_beat:
+            # It has ended, and the service does not show it yet.
+            return min(delay, max(policy.floor, now - self._rested_at))
+        if self._heard_at is not None and now - self._heard_at < policy.webhook_beat:
+            return max(delay, policy.webhook_beat)
+        return delay
+
+    # What polls bring -----------------------------------------------------------------------------------------------
+
+    @property
+    def whole(self) -> BulkAction | None:
+        """The latest snapshot with all fields."""
+        return self._known if self.meter is None else self.meter.action
+
+    def on_answer(self, action: BulkAction, *, asked_at: float) -> None:
+        """Take in a good poll."""
+        watcher, before = self._watcher, self.meter
+        self.polls += 1
+        self.polled_at = max(self.polled_at, asked_at)
+        self._known = None
+        was_fresh, self.is_fresh = self.is_fresh, True
+        self.meter = meter = observe(before, action, at=watcher.clock.monotonic(), now=watcher.clock.now())
+        self.silent_since, self.failures = None, 0
         if action.status not in PHASE_OF_STATUS and (before is None or before.action.status != action.status):
             logger.warning(
                 "%s has the status %r, which is not documented: it counts as running", self.ref, action.status
             )
+        if watcher.tell and (meter.has_moved or not was_fresh):
+            eta = None if meter.eta is None else timedelta(seconds=meter.eta)
+            known = before.action if before is not None and was_fresh else None
+            watcher.tell(ActionMoved(before=known, action=action, rate=meter.rate, eta=eta))
         if action.is_final:
-            self.end()
+            watcher.remember(self)
+            self._conclude()
         else:
-            self._schedule(watcher.policy.delay(self.meter))
-        self._publish()
+            self._schedule(self._pace(meter))
+            self._publish()
 
-    def _on_bad_poll(self, error: CloseBulkError) -> None:
+    def on_no_answer(self, error: CloseBulkError, *, asked_at: float) -> None:
+        """Take in a bad poll."""
         watcher = self._watcher
+        self.polls += 1
+        self.polled_at = max(self.polled_at, asked_at)
         self.last_error = error
         is_expected = isinstance(error, NotFoundError) and watcher.is_settling(self.ref)
         if isinstance(error, ClientClosedError) or (isinstance(error, HOPELESS) and not is_expected):
             self.fail(error)
             return
-        now = watcher.clock.monotonic()
         # Before the first good poll there is no progress that could show it.
-        is_unseen = self.meter is None and self._silent_since is None
+        is_unseen = self.meter is None and not self.failures
         logger.log(logging.WARNING if is_unseen else logging.INFO, "poll of %s failed: %s", self.ref, error)
-        if self._silent_since is None:
-            self._silent_since = now
-        if self._lost_alarm is None:
-            lost_in = self._silent_since + watcher.policy.lost_after - now
-            self._lost_alarm = watcher.alarms.set(lost_in, self._on_lost)
-        self._failures += 1
-        delay = watcher.policy.delay_after_failure(self._failures)
-        asked = asked_wait(error)
-        if isinstance(error, RateLimitedError):
-            watcher.hold(delay if asked is None else asked, error)
-        elif asked is not None:
+        if self.silent_since is None:
+            self.silent_since = watcher.clock.monotonic()
+        self.failures += 1
+        delay, asked = watcher.policy.delay_after_failure(self.failures), asked_wait(error)
+        if asked is not None:
             delay = max(delay, after_hint(asked))
+        if isinstance(error, RateLimitedError):
+            watcher.blame(self.ref.kind, error)
         self._schedule(delay)
         self._publish()
 
-    def _on_lost(self) -> None:
-        self._lost_alarm = None
-        self.is_lost = True
-        self.fail(self.last_error or CloseBulkError("no poll was answered"))
+    def fail(self, error: Exception) -> None:
+        """Tell all subscribers that nothing more will come."""
+        self.failure = error
+        self._conclude()
 
-    def _schedule(self, delay: float) -> None:
-        if self._wants_another:
-            self._wants_another = False
-            delay = 0.0
-        wishes = (subscriber.stall_due_in() for subscriber in self._subscribers)
-        delay = min([delay, *(max(self._watcher.policy.floor, wish) for wish in wishes if wish is not None)])
-        if held_for := self._watcher.held_for():
-            # Each adds its own jitter, or all watches would poll at the one instant at which the silence ends.
-            delay = max(delay, after_hint(held_for))
-        self.next_poll_at = self._watcher.clock.monotonic() + delay
-        self._alarm = self._watcher.alarms.set(delay, self._on_alarm)
-
-    def _on_alarm(self) -> None:
-        self._alarm = None
-        self.poll_now()
-
-    def _publish(self) -> None:
-        for subscriber in list(self._subscribers):
+    def _conclude(self) -> None:
+        """Tell everybody for the last time."""
+        subscribers, self._subscribers = self._subscribers, []
+        self.end()
+        for subscriber in [alive for known in subscribers if (alive := known()) is not None]:
             subscriber.on_poll()
+
+    def end(self) -> None:
+        """Stop polling. Who joins this action later gets a new watch."""
+        self.next_poll_at = None
+        self._watcher.forget(self)
+
+    def tell(self, event: Event) -> None:
+        """Tell the hooks."""
+        self._watcher.tell(event)
+
+    async def wait_ended(self) -> None:
+        """After `end`: until a poll that was under way for this watch alone has let go of its connection."""
+        await self._watcher.desk(self.ref.kind).wait_ended()
 
 
 class Watcher:
-    """All watches of a client. Nothing runs while nobody waits."""
+    """All watches of a client: one heap of what is to be done when, and one alarm. Nothing runs while nobody waits."""
 
     def __init__(
         self,
@@ -276,36 +327,76 @@ class Watcher:
         clock: Clock,
         policy: PollPolicy,
         note: Callable[[BulkAction], Awaitable[None]],
+        tell: Telling = Telling(()),  # noqa: B008 - holds nothing
     ) -> None:
-        """Watch nothing yet. `note` is told what a poll has read when something has changed; it must not raise."""
-        self.transport = transport
+        """Watch nothing yet. `note` is told what a poll has read when something has changed; it must not raise.
+
+        The requests of `transport` are those of polls: others go first where the budget is short.
+        """
         self.clock = clock
         self.policy = policy
-        self.note = note
+        self.tell = tell
         self.alarms = Alarms(clock)
-        self.slots = asyncio.Semaphore(policy.concurrency)
+        self.kept: set[Subscriber] = set()
+        slots = asyncio.Semaphore(policy.concurrency)
+        self._desks = {
+            kind: Desk(kind, transport=transport, clock=clock, slots=slots, note=note, tell=tell) for kind in Kind
+        }
         self._watches: dict[JobRef[Any], Watch] = {}
         self._started: dict[JobRef[Any], float] = {}
-        self._held_until = 0.0
+        self._finished: OrderedDict[JobRef[Any], tuple[float, Watch]] = OrderedDict()
+        self._heap: list[tuple[float, int, Watch]] = []
+        self._numbers = itertools.count()  # breaks ties: watches of one moment come in the order of their planning
+        self._alarm: Alarm | None = None
+        self._alarm_at = 0.0
         self._is_closed = False
 
-    def watch(self, ref: JobRef[Any], *, after: Watch | None = None) -> Watch:
+    def watch(self, ref: JobRef[Any], *, known: BulkAction | None = None, after: Watch | None = None) -> Watch:
         """The watch of an action, for all who wait for it. Raises ClientClosedError once the client is closed.
 
-        `after` is the watch that the caller had before it left, for a new one to go on from.
+        An action that ended a moment ago is not polled again. `known` and `after` are for a new watch.
         """
         if self._is_closed:
             message = f"{ref}: this client is closed"
             raise ClientClosedError(message)
-        watch = self._watches.get(ref)
+        watch = self._watches.get(ref) or self._recall(ref)
         if watch is None:
-            watch = self._watches[ref] = Watch(self, ref, after=after)
+            watch = self._watches[ref] = Watch(self, ref, known=known, after=after)
+            self.desk(ref.kind).watched[ref.id] = watch
         return watch
+
+    def desk(self, kind: Kind) -> Desk:
+        """Where the polls of a kind are asked for."""
+        return self._desks[kind]
 
     def forget(self, watch: Watch) -> None:
         """For a watch that has ended."""
+        self.desk(watch.ref.kind).withdraw(watch)
         if self._watches.get(watch.ref) is watch:
             del self._watches[watch.ref]
+            if not self._watches:
+                self._heap.clear()
+                self._set_alarm(None)
+
+    # What ended, and what just began --------------------------------------------------------------------------------
+
+    def remember(self, watch: Watch) -> None:
+        """Keep what has ended, for those who come a moment later."""
+        self._finished[watch.ref] = (self.clock.monotonic(), watch)
+        self._forget_old()
+
+    def _recall(self, ref: JobRef[Any]) -> Watch | None:
+        self._forget_old()
+        _, watch = self._finished.get(ref, (0.0, None))
+        return watch
+
+    def _forget_old(self) -> None:
+        oldest = self.clock.monotonic() - self.policy.remember
+        while self._finished:
+            ref, (at, _) = next(iter(self._finished.items()))
+            if at > oldest and len(self._finished) <= MOST_FINISHED:
+                break
+            del self._finished[ref]
 
     def note_start(self, ref: JobRef[Any]) -> None:
         """Remember that this client just started `ref`: for a while the service may not show it yet."""
@@ -321,22 +412,62 @@ class Watcher:
         started = self._started.get(ref)
         return started is not None and self.clock.monotonic() - started <= self.policy.settle
 
-    def hold(self, seconds: float, error: CloseBulkError) -> None:
-        """Begin no poll for so long: the server said so to one of them by `error`, and they all share its limit."""
-        self._held_until = max(self._held_until, self.clock.monotonic() + seconds)
+    def blame(self, kind: Kind, error: CloseBulkError) -> None:
+        """Show in every wait for a kind why its polls do not come: they share the limit that one of them has hit."""
         for watch in self._watches.values():
-            watch.last_error = error
+            if watch.ref.kind is kind:
+                watch.last_error = error
 
-    def held_for(self) -> float:
-        """Seconds for which no poll may begin; 0.0 where they may."""
-        return max(0.0, self._held_until - self.clock.monotonic())
+    def hear(self, ref: JobRef[Any], *, action: str, is_rest: bool) -> None:
+        """Take in what a webhook says: an `action` of `ref` (`updated`, say), by which it rests or goes on."""
+        watch = self._watches.get(ref)
+        if self.tell:
+            self.tell(WebhookReceived(ref=ref, action=action, is_watched=watch is not None))
+        if watch is not None:
+            watch.hear(is_rest=is_rest)
+
+    # The timer ------------------------------------------------------------------------------------------------------
+
+    def plan(self, watch: Watch) -> None:
+        """Bring `watch` up when it asks for that. Where that is later than before, its earlier entry is left to ring."""
+        at = watch.look_at()
+        if at is None or (watch.looked_at is not None and watch.looked_at <= at):
+            return
+        if len(self._heap) > 2 * len(self._watches) + _SLACK:
+            self._heap = [entry for entry in self._heap if entry[2].looked_at == entry[0] and not entry[2].is_left]
+            heapq.heapify(self._heap)
+        watch.looked_at = at
+        heapq.heappush(self._heap, (at, next(self._numbers), watch))
+        self._set_alarm(self._heap[0][0])
+
+    def _set_alarm(self, at: float | None) -> None:
+        if self._alarm is not None:
+            if at is not None and at >= self._alarm_at:
+                return
+            self._alarm.cancel()
+            self._alarm = None
+        if at is not None:
+            self._alarm_at = at
+            self._alarm = self.alarms.set(at - self.clock.monotonic(), self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        self._alarm = None
+        now = self.clock.monotonic()
+        while self._heap and self._heap[0][0] <= now:
+            at, _, watch = heapq.heappop(self._heap)
+            if watch.looked_at == at and self._watches.get(watch.ref) is watch:
+                watch.looked_at = None
+                watch.on_time(now)
+                self.plan(watch)
+        if self._heap:
+            self._set_alarm(self._heap[0][0])
 
     async def aclose(self) -> None:
         """End every watch; open waits raise ClientClosedError. Returns when no poll is under way any more."""
         self._is_closed = True
-        watches = list(self._watches.values())
-        for watch in watches:
+        for watch in list(self._watches.values()):
             watch.fail(ClientClosedError(f"{watch.ref}: the client was closed; the job goes on"))
-        for watch in watches:
-            await watch.wait_ended()
+        self._finished.clear()
+        for desk in self._desks.values():
+            await desk.wait_ended()
         await self.alarms.wait_ended()

@@ -17,7 +17,7 @@ from closebulk_async import (
     Status,
 )
 from closebulk_async.simulator import faults
-from closebulk_async.waiting import OnPaused
+from closebulk_async.waiters import OnPaused
 from tests.stage import follow
 
 if TYPE_CHECKING:

@@ -1,0 +1,293 @@
+"""Which request answers most of the polls that are due: one page of a list, or one action alone. Without I/O.
+
+A page costs the budget what one action costs, so a page is worth it where it shows two that are watched. What the
+chooser believes about the list is put to the test by each page that it has read: where pages do not show what they
+should, it stops reading any for a while, and every action is polled alone.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from closebulk_async.listing import Listing
+from closebulk_async.wire import MAX_PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from closebulk_async.errors import CloseBulkError
+    from closebulk_async.models import BulkAction, JobRef
+
+AGEING = 10.0
+"""Seconds overdue that weigh as much as one more action on the page: nobody is passed over for long."""
+
+URGENT = 1000.0
+"""The weight of a poll that somebody's timeout waits for: more than any page has."""
+
+PLAN_LASTS = 0.5
+"""Seconds for which the order of the due polls is kept, where so many are due that making it costs something."""
+
+FEW = 64
+"""Due polls up to which the order is made anew for each request."""
+
+POOR_PAGES = 4
+"""Pages that showed less than half of what they were read for, above the good ones, until no more are read."""
+
+LOST_WORTH_SEEKING = 4
+"""Due actions that stand nobody knows where, from which on pages are read to find them."""
+
+WORTH_A_PAGE = 2
+"""Actions that a page has to show to be cheaper than asking for each."""
+
+
+class Target:
+    """An action that is polled, and what is known of its place in the list."""
+
+    __slots__ = ("__weakref__", "company", "due_since", "errand", "is_urgent", "misses", "place", "ref")
+
+    def __init__(self, ref: JobRef[Any]) -> None:
+        """Not due, and nobody knows where it stands."""
+        self.ref = ref
+        self.place: float | None = None
+        """Where it stands, as `Listing` counts."""
+        self.company = 0
+        """How many watched actions the page showed on which it was seen last, itself included."""
+        self.misses = 0
+        """Pages in a row that should have shown it and did not."""
+        self.due_since: float | None = None
+        """Since when its poll waits for a request; None where it is not due, or the request is under way."""
+        self.is_urgent = False
+        self.errand: Errand | None = None
+        """The request under way that was sent for it."""
+
+    @property
+    def whole(self) -> BulkAction | None:
+        """The latest snapshot with all fields, to lay a narrowed one over; None where there is none."""
+        raise NotImplementedError
+
+    def on_answer(self, action: BulkAction, *, asked_at: float) -> None:
+        """Take in what a request showed that was sent at `asked_at`, be it for this action or for others."""
+        raise NotImplementedError
+
+    def on_no_answer(self, error: CloseBulkError, *, asked_at: float) -> None:
+        """Take in that a request that was sent for it brought nothing."""
+        raise NotImplementedError
+
+    def fail(self, error: Exception) -> None:
+        """End: it can be polled no longer."""
+        raise NotImplementedError
+
+
+@attrs.define(eq=False)
+class Errand:
+    """One request, and for whom it is sent. `skip` is the first row of a page, None for one action alone."""
+
+    targets: list[Target]
+    skip: int | None = None
+    is_search: bool = False
+    """It reads on in the list, to find actions that stand nobody knows where."""
+    value: float = 0.0
+
+    @property
+    def wants_whole(self) -> bool:
+        """Some of them need all fields: there is nothing yet over which a narrowed row could be laid."""
+        return any(target.whole is None for target in self.targets)
+
+
+class Pause:
+    """When something may be tried again that did not work: after a minute, and then twice as late each time."""
+
+    FIRST, MOST = 60.0, 3600.0
+
+    def __init__(self) -> None:
+        """It may be tried."""
+        self._until = -1.0
+        self._next = self.FIRST
+
+    def begin(self, now: float) -> None:
+        """It did not work."""
+        self._until = now + self._next
+        self._next = min(self.MOST, 2 * self._next)
+
+    def end(self) -> None:
+        """It worked: the next pause is as short as the first."""
+        self._next = self.FIRST
+
+    def is_over(self, now: float) -> bool:
+        """Whether it may be tried."""
+        return now >= self._until
+
+
+class Search:
+    """Reads page after page for actions that stand nobody knows where, as long as that finds enough of them."""
+
+    def __init__(self) -> None:
+        """Begin at the first row."""
+        self._skip = 0
+        self._yield: float | None = None
+        self._pause = Pause()
+
+    def propose(self, lost: Sequence[Target], now: float) -> Errand | None:
+        """The next page, for `lost`; None where they are too few, or reading on would not find them."""
+        if len(lost) < LOST_WORTH_SEEKING or not self._pause.is_over(now):
+            return None
+        value = float(len(lost)) if self._yield is None else min(self._yield, len(lost))
+        return Errand(list(lost[:MAX_PAGE]), skip=self._skip, is_search=True, value=value)
+
+    def learn(self, *, found: int, n_rows: int, has_more: bool, now: float) -> None:
+        """Take in how many a page has found."""
+        # The first pages may be full of newer actions of others: a single empty one is no reason to stop.
+        self._yield = 2.0 * found if self._yield is None else (self._yield + found) / 2
+        self._skip += max(1, n_rows - 5)  # rows may have moved
+        if has_more and (self._yield >= WORTH_A_PAGE or (found == 0 and self._skip < 3 * MAX_PAGE)):
+            return
+        if found:
+            self._pause.end()
+        self._pause.begin(now)
+        self._skip, self._yield = 0, None
+
+
+class Chooser:
+    """Chooses the requests of one kind."""
+
+    def __init__(self) -> None:
+        """Know nothing of the list."""
+        self._listing = Listing()
+        self._search = Search()
+        self._plan: list[Errand] = []
+        self._planned_at = 0.0
+        self._poor_pages = 0
+        self._pages = Pause()
+        self._newcomers_lead = 1.0
+        """The share of new actions that stood on the first page, of late."""
+        self._newcomers = Pause()
+        self._first_page_shows = 0
+
+    def choose(self, due: Sequence[Target], *, now: float) -> Errand:
+        """What to ask for next. `due` is not empty, and those that have waited longest come first."""
+        if len(due) <= FEW or not self._plan or now - self._planned_at > PLAN_LASTS:
+            self._plan = sorted(self._make_plan(due, now), key=attrgetter("value"))
+            self._planned_at = now
+        while self._plan:
+            errand = self._plan.pop()
+            errand.targets = [target for target in errand.targets if target.due_since is not None]
+            if errand.targets:
+                return errand
+        return Errand([due[0]])
+
+    def shun_pages(self, now: float) -> None:
+        """Read none for a while."""
+        self._pages.begin(now)
+        self._poor_pages = 0
+        self._plan = []
+
+    def learn(
+        self,
+        errand: Errand,
+        seen: Sequence[tuple[Target, int]],
+        *,
+        n_rows: int,
+        has_more: bool,
+        watched: Iterable[Target],
+        now: float,
+    ) -> None:
+        """Take in what a page showed: the watched actions and the row of each."""
+        has_changed = self._listing.learn([(place, row) for target, row in seen if (place := target.place) is not None])
+        if has_changed:
+            for target in watched:
+                target.place = None
+        self._judge(errand, {target for target, _ in seen}, n_rows=n_rows, has_more=has_more, now=now)
+        for target, row in seen:
+            target.place, target.company, target.misses = self._listing.place_of(row), len(seen), 0
+
+    def _judge(self, errand: Errand, seen: set[Target], *, n_rows: int, has_more: bool, now: float) -> None:
+        """Whether the page was worth it, before what it showed is taken in."""
+        if errand.skip == 0:
+            self._first_page_shows = len(seen)
+        missing = [target for target in errand.targets if target not in seen]
+        if errand.is_search:
+            found = sum(target.place is None for target in seen)
+            self._search.learn(found=found, n_rows=n_rows, has_more=has_more, now=now)
+        else:
+            self._judge_newcomers([target for target in errand.targets if target.place is None], seen, now)
+            known = [target for target in errand.targets if target.place is not None]
+            if known:
+                is_poor = 2 * sum(target in seen for target in known) < len(known)
+                self._poor_pages = self._poor_pages + 1 if is_poor else max(0, self._poor_pages - 1)
+                if not is_poor:
+                    self._pages.end()
+        for target in missing:
+            target.place = None
+            target.misses += 1
+        if self._poor_pages >= POOR_PAGES:
+            self.shun_pages(now)
+
+    def _judge_newcomers(self, newcomers: Sequence[Target], seen: set[Target], now: float) -> None:
+        if not newcomers:
+            return
+        share = sum(target in seen for target in newcomers) / len(newcomers)
+        self._newcomers_lead = (self._newcomers_lead + share) / 2
+        if self._newcomers_lead >= 0.5:  # noqa: PLR2004 - rather than not
+            self._newcomers.end()
+        else:
+            self._newcomers.begin(now)
+            self._newcomers_lead = 1.0  # for the next try
+
+    # The plan -------------------------------------------------------------------------------------------------------
+
+    def _make_plan(self, due: Sequence[Target], now: float) -> Iterator[Errand]:
+        if not self._pages.is_over(now):
+            yield from (_alone(target, now) for target in due)
+            return
+        newcomers = [target for target in due if target.place is None and not target.misses]
+        lost = [target for target in due if target.place is None and target.misses]
+        standing = [(place, target) for target in due if (place := target.place) is not None]
+        if newcomers and self._is_front_worth(len(newcomers), now):
+            front = self._listing.place_of(0)
+            standing += [(front, target) for target in newcomers]
+        else:
+            lost += newcomers
+        yield from self._make_pages(standing, now)
+        yield from (_alone(target, now) for target in lost)
+        search = self._search.propose(lost, now)
+        if search is not None:
+            yield search
+
+    def _is_front_worth(self, n_newcomers: int, now: float) -> bool:
+        return self._newcomers.is_over(now) and max(n_newcomers, self._first_page_shows) >= WORTH_A_PAGE
+
+    def _make_pages(self, standing: list[tuple[float, Target]], now: float) -> Iterator[Errand]:
+        """Cut those that stand somewhere into pages, from the first row on."""
+        standing.sort(key=lambda pair: pair[0])
+        margin, index_of = self._listing.margin, self._listing.index_of
+        group: list[Target] = []
+        first = end = 0.0
+        for place, target in standing:
+            index = index_of(place)
+            if group and index >= end:
+                yield _together(group, first - margin, now)
+                group = []
+            if not group:
+                first, end = index, index + MAX_PAGE - 2 * margin
+            group.append(target)
+        if group:
+            yield _together(group, first - margin, now)
+
+
+def _together(targets: list[Target], first: float, now: float) -> Errand:
+    if len(targets) == 1 and targets[0].place is not None and targets[0].company < WORTH_A_PAGE:
+        return _alone(targets[0], now)
+    return Errand(targets, skip=max(0, int(first)), value=sum(_weigh(target, now) for target in targets))
+
+
+def _alone(target: Target, now: float) -> Errand:
+    return Errand([target], value=_weigh(target, now))
+
+
+def _weigh(target: Target, now: float) -> float:
+    if target.is_urgent:
+        return URGENT
+    return 1.0 + (now - (now if target.due_since is None else target.due_since)) / AGEING

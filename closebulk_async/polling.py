@@ -1,0 +1,203 @@
+"""Sends the polls of one kind, each request when the budget has room for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from closebulk_async.choosing import Chooser, Errand, Target
+from closebulk_async.convert import lay_over
+from closebulk_async.errors import BadRequestError, CloseBulkError, DecodeError
+from closebulk_async.policy import NO_RETRY
+from closebulk_async.telemetry import PollEnded, Telling
+from closebulk_async.wire import build_get, build_list, read_action, read_page
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from closebulk_async.clock import Clock
+    from closebulk_async.models import BulkAction, JobRef, Kind, Page
+    from closebulk_async.transport import Transport
+
+logger = logging.getLogger("closebulk_async")
+
+NARROW = ("date_updated",)
+"""What a poll must know beside what every narrowed read asks for: since when a paused action is paused."""
+
+
+async def poll_once(transport: Transport, ref: JobRef[Any]) -> BulkAction:
+    """Read the action, without a repeat: for whoever polls, the next poll is the repeat. The caller has the budget."""
+    request = build_get(ref)
+    return read_action(ref.kind, request, await transport.send(request, retry=NO_RETRY))
+
+
+def movable(action: BulkAction) -> tuple[object, ...]:
+    """What of an action a wait follows."""
+    return action.status, action.n_objects_processed, action.n_objects
+
+
+class Desk:
+    """Polls the actions of one kind. One request at a time waits for its turn, and chooses then what it asks for."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        transport: Transport,
+        clock: Clock,
+        slots: asyncio.Semaphore,
+        note: Callable[[BulkAction], Awaitable[None]],
+        tell: Telling,
+    ) -> None:
+        """Poll nothing yet. `slots` bounds the requests under way; `note` hears of what has moved before all others."""
+        self.watched: dict[str, Target] = {}
+        """By id: a page may show any of them."""
+        self._kind = kind
+        self._transport = transport
+        self._clock = clock
+        self._slots = slots
+        self._note = note
+        self._tell = tell
+        self._group = build_list(kind).group
+        self._due: dict[Target, None] = {}
+        self._queued: asyncio.Task[None] | None = None
+        self._tasks: dict[asyncio.Task[None], Errand | None] = {}
+        self._chooser = Chooser()
+
+    def ask(self, target: Target, *, urgent: bool = False) -> None:
+        """Poll it, as soon as the budget has room."""
+        target.is_urgent = target.is_urgent or urgent
+        if target.due_since is None:
+            target.due_since = self._clock.monotonic()
+            self._due[target] = None
+        self._queue()
+
+    def withdraw(self, target: Target) -> None:
+        """Poll it no more. A request that was sent for it alone is given up."""
+        if self.watched.get(target.ref.id) is target:
+            del self.watched[target.ref.id]
+        self._settle(target)
+        if target.errand is not None:
+            self._drop(target, target.errand)
+        if not self._due and self._queued is not None:
+            self._queued.cancel()
+            self._queued = None
+
+    async def wait_ended(self) -> None:
+        """Until every request that was given up has let go of its connection."""
+        if ending := [task for task in self._tasks if task.cancelling()]:
+            await asyncio.wait(ending)
+
+    def _settle(self, target: Target) -> None:
+        target.due_since, target.is_urgent = None, False
+        self._due.pop(target, None)
+
+    def _drop(self, target: Target, errand: Errand) -> None:
+        target.errand = None
+        errand.targets.remove(target)
+        if not errand.targets:
+            for task, its in self._tasks.items():
+                if its is errand and task is not asyncio.current_task():
+                    task.cancel()
+
+    def _queue(self) -> None:
+        if self._due and self._queued is None:
+            task = asyncio.get_running_loop().create_task(self._run(), name=f"closebulk_async poll {self._kind}")
+            self._queued, self._tasks[task] = task, None
+            task.add_done_callback(self._tasks.pop)
+
+    async def _run(self) -> None:
+        """Wait for a turn, choose one request, send it, and hand out what it brought."""
+        errand: Errand | None = None
+        asked_at = self._clock.monotonic()
+        try:
+            async with self._slots:
+                await asyncio.sleep(0)
+                asked_at = self._clock.monotonic()
+                errand = self._choose(asked_at)
+                await self._send(errand, asked_at)
+        except CloseBulkError as exc:
+            for target in list(self._due if errand is None else errand.targets):
+                self._settle(target)
+                target.errand = None
+                target.on_no_answer(exc, asked_at=asked_at)
+        except Exception as exc:
+            # A mistake of this package's own must end the waits, not leave them hanging on a dead poller.
+            logger.exception("polls of %s actions", self._kind)
+            for target in list(self._due if errand is None else errand.targets):
+                target.fail(exc)
+        finally:
+            if self._queued is asyncio.current_task():
+                self._queued = None
+                self._queue()
+
+    def _choose(self, now: float) -> Errand:
+        errand = self._chooser.choose(list(self._due), now=now)
+        for target in errand.targets:
+            self._settle(target)
+            target.errand = errand
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks[task] = errand
+        self._queued = None
+        self._queue()  # what is left waits for the next turn
+        return errand
+
+    async def _send(self, errand: Errand, asked_at: float) -> None:
+        try:
+            if errand.skip is None:
+                shown = [(errand.targets[0], await poll_once(self._transport, errand.targets[0].ref))]
+            else:
+                shown = await self._read_page(errand, errand.skip)
+        except CloseBulkError as exc:
+            self._report(errand, found=0, error=exc)
+            if errand.skip is None or not isinstance(exc, BadRequestError | DecodeError):
+                raise
+            # The list cannot be read from there, or a row of it not at all: each action alone may well be.
+            logger.info("%s actions are polled one by one for a while: %s", self._kind, exc)
+            self._chooser.shun_pages(self._clock.monotonic())
+            shown = []
+        else:
+            self._report(errand, found=len(shown))
+        for target, action in shown:
+            await self._hand_out(target, action, errand, asked_at)
+        for target in list(errand.targets):  # whom the page did not show
+            target.errand = None
+            self.ask(target)
+
+    async def _read_page(self, errand: Errand, skip: int) -> list[tuple[Target, BulkAction]]:
+        """Every watched action that the page shows, with all fields."""
+        is_whole = errand.wants_whole
+        request = build_list(self._kind, skip=skip, fields=None if is_whole else NARROW)
+        response = await self._transport.send(request, retry=NO_RETRY)
+        page: Page[Any] = read_page(self._kind, request, response)
+        rows = [(target, n, row) for n, row in enumerate(page.data) if (target := self.watched.get(row.id)) is not None]
+        self._chooser.learn(
+            errand,
+            [(target, skip + n) for target, n, _ in rows],
+            n_rows=len(page.data),
+            has_more=page.has_more,
+            watched=self.watched.values(),
+            now=self._clock.monotonic(),
+        )
+        if is_whole:
+            return [(target, row) for target, _, row in rows]
+        return [(target, lay_over(whole, row)) for target, _, row in rows if (whole := target.whole) is not None]
+
+    async def _hand_out(self, target: Target, action: BulkAction, errand: Errand, asked_at: float) -> None:
+        before = target.whole
+        if before is None or movable(before) != movable(action):
+            await self._note(action)
+        if self.watched.get(target.ref.id) is not target:
+            return  # left meanwhile
+        self._settle(target)
+        if target.errand is errand:
+            target.errand = None
+            errand.targets.remove(target)
+        target.on_answer(action, asked_at=asked_at)
+
+    def _report(self, errand: Errand, *, found: int, error: CloseBulkError | None = None) -> None:
+        if self._tell:
+            refs = tuple(target.ref for target in errand.targets)
+            self._tell(PollEnded(refs=refs, how="item" if errand.skip is None else "page", found=found, error=error))
