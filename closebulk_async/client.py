@@ -18,6 +18,7 @@ from closebulk_async.fencing import Fences
 from closebulk_async.journal import Journal, MemoryJournal
 from closebulk_async.keeping import Bookkeeper
 from closebulk_async.kinds import BulkDeletes, BulkEdits, BulkEmails, BulkSequenceSubscriptions
+from closebulk_async.limiter import Limiter, Priority
 from closebulk_async.models import BulkAction, JobRef, Status
 from closebulk_async.operations import (
     DEFAULTABLE,
@@ -70,6 +71,7 @@ class ClientKeywords(TypedDict, total=False):
     retry: RetryPolicy
     poll: PollPolicy
     start: StartPolicy
+    limiter: Limiter | None
     journal: Journal | str | PathLike[str] | None
     hooks: Iterable[Hook]
     tz_offset: float | None
@@ -107,6 +109,7 @@ class CloseBulk:
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         poll: PollPolicy = PollPolicy(),  # noqa: B008 - frozen
         start: StartPolicy = StartPolicy(),  # noqa: B008 - frozen
+        limiter: Limiter | None = None,
         journal: Journal | str | PathLike[str] | None = None,
         hooks: Iterable[Hook] = (),
         tz_offset: float | None = None,
@@ -125,23 +128,25 @@ class CloseBulk:
             tz_offset=check_tz_offset(tz_offset),
             user_agent=check_user_agent(user_agent),
         )
-        transport = Transport(settings, session=check_session(session))
+        tell = Telling(hooks)
+        transport = Transport(settings, session=check_session(session), limiter=limiter, tell=tell)
+        starting = transport.serving(Priority.START)
         self.journal, self._owns_journal = _choose_journal(journal, clock)
-        account = Account(transport, tells_organizations=journal is not None)
-        self._fences = Fences(transport, most_requests=start.fence_requests)
+        account = Account(starting, tells_organizations=journal is not None)
+        self._fences = Fences(starting, most_requests=start.fence_requests)
         self._ownership = Ownership(self.journal, clock=clock, lease=start.lease)
         reconciler = Reconciler(
-            transport,
+            starting,
             journal=self.journal,
             account=account,
             fences=self._fences,
             clock=clock,
             policy=start,
             settle=poll.settle,
-            tell=Telling(hooks),
+            tell=tell,
         )
         self._recovery = Recovery(
-            transport,
+            starting,
             journal=self.journal,
             account=account,
             ownership=self._ownership,
@@ -150,7 +155,7 @@ class CloseBulk:
         )
         bookkeeper = Bookkeeper(self.journal, account=account, clock=clock)
         workshop = Workshop(
-            transport=transport,
+            transport=starting,
             journal=self.journal,
             account=account,
             ownership=self._ownership,
@@ -161,7 +166,7 @@ class CloseBulk:
         self._engine = Engine(
             transport=transport,
             starter=Starter(workshop),
-            watcher=Watcher(transport, clock=clock, policy=poll, note=bookkeeper.note),
+            watcher=Watcher(transport.serving(Priority.POLL), clock=clock, policy=poll, note=bookkeeper.note),
             defaults=_check_defaults(defaults or {}),
         )
         self._base_url = settings.base_url

@@ -1,0 +1,197 @@
+"""The budget of one endpoint group: what its answers have shown, and when the next request may go. Pure arithmetic.
+
+Instants are seconds of a clock that never goes back; the caller passes `now`.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import attrs
+
+from closebulk_async.ratelimit import RateLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Priority(IntEnum):
+    """Whose request goes first where not all can go: a start's, a call's, a poll's."""
+
+    START = 0
+    CALL = 1
+    POLL = 2
+
+
+@attrs.define(kw_only=True)  # not frozen: one is made for each answer, and that would cost four times as much
+class Sight:
+    """What an answer showed of its group's limit.
+
+    `window` is its `RateLimit` header, None where it had none. `stopped_for` is for a 429: the seconds for which no
+    request of the group may be sent.
+    """
+
+    window: RateLimit | None = None
+    stopped_for: float | None = None
+
+
+BURST: Mapping[Priority, float] = {Priority.START: 0.375, Priority.CALL: 0.25, Priority.POLL: 0.25}
+"""How much of a window's requests may go at once after a time without any. A quarter serves who reads some actions
+together, and leaves most of the window to other processes; starts may go ahead of whatever has used that up."""
+
+KEPT = 0.1
+"""The share of each window that polls leave to all other requests, so that a start never waits for a reset."""
+
+KEPT_AT_LEAST = 2.0
+"""Of a small window: a start reads the list once, and goes on to other pages where that is long."""
+
+FIRST_WIDTH = 4
+"""Requests in flight where nothing is known of a limit; each success adds one."""
+
+MOST_WIDTH = 100
+"""As many connections as aiohttp opens: more requests would only wait for one of them."""
+
+SHORTEST_WINDOW = 5.0
+"""Seconds. The length of a window is seen only at its beginning; until then it is taken for the shortest one that the
+vendor documents."""
+
+FORGOTTEN_AFTER = 2
+"""Windows after which a limit that no answer shows any more is none: the key's and the organization's take turns."""
+
+ROUNDING = 1e-6
+"""Seconds by which the pace may be early: the sum of two instants and their difference need not be equal."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class _Window:
+    """One limit, as of its current window. The key's and the organization's are told apart by their numbers."""
+
+    limit: float
+    lowest: float
+    """The fewest requests left that an answer has shown, less those of which it cannot have known."""
+    ends_at: float
+    length: float
+    seen_at: float
+    is_assumed: bool = False
+    """It must have begun by the time that has passed, and no answer has shown it yet."""
+    awaited_by: Priority | None = None
+    """The first in rank of those who had to wait for its end."""
+
+    @property
+    def kept(self) -> float:
+        """Requests that polls leave."""
+        return min(max(KEPT_AT_LEAST, KEPT * self.limit), self.limit // 2)
+
+    def show(self, *, remaining: float, reset: float, now: float) -> None:
+        """Take what an answer says of it. Answers come late, and not in the order in which they were written."""
+        ends_at = now + reset
+        self.seen_at, self.length = now, max(self.length, reset)
+        if self.is_assumed:
+            self.is_assumed = False
+            self.lowest, self.ends_at = min(self.lowest, remaining), ends_at
+        elif ends_at > self.ends_at + self.length / 2:
+            self.lowest, self.ends_at = remaining, ends_at
+        elif ends_at >= self.ends_at - self.length / 2:
+            # Every answer took some time: the earliest of the ends that they name is the closest, and never too early.
+            self.lowest, self.ends_at = min(self.lowest, remaining), min(self.ends_at, ends_at)
+        # Else it was written in the window before this one, and says nothing of it.
+
+    def begin_anew(self, now: float) -> None:
+        """The next window, whole, after this one has ended."""
+        self.lowest, self.ends_at, self.is_assumed, self.awaited_by = self.limit, now + self.length, True, None
+
+
+@attrs.define(eq=False)
+class Budget:
+    """Of one group. Whoever may go calls `take`, and `learn` or `give_back` once it is known what came of it."""
+
+    in_flight: int = 0
+    """Requests that are under way. Any of them may have been counted already, or not: they count as spent."""
+    _width: int = FIRST_WIDTH
+    _due: float = -math.inf
+    """When the next request is due at an even pace; those within a burst come earlier."""
+    _stopped_until: float = -math.inf
+    _windows: dict[float, _Window] = attrs.field(factory=dict)
+
+    def wait(self, priority: Priority, *, now: float) -> float:
+        """Seconds until a request of this priority may go: 0.0 at once, infinity when an answer has to come first."""
+        if now < self._stopped_until:
+            return self._stopped_until - now
+        if not self._windows:
+            return 0.0 if self.in_flight < self._width else math.inf
+        wait = 0.0
+        for window in self._windows.values():
+            if now >= window.ends_at:
+                self._begin_anew(window, now)
+            kept = window.kept if priority is Priority.POLL else 0.0
+            if window.lowest - self.in_flight - kept < 1:
+                wait = max(wait, window.ends_at - now)
+                window.awaited_by = min(priority, window.awaited_by or priority)
+            else:
+                early = self._due - now - BURST[priority] * window.length
+                wait = max(wait, early if early > ROUNDING else 0.0)
+        return wait
+
+    def stopped_for(self, *, now: float) -> float:
+        """Seconds for which a 429 still stops the group."""
+        return max(0.0, self._stopped_until - now)
+
+    def take(self, priority: Priority, *, now: float) -> None:
+        """Count a request that goes now."""
+        interval = 0.0
+        for window in self._windows.values():
+            left = window.lowest - self.in_flight - (window.kept if priority is Priority.POLL else 0.0)
+            interval = max(interval, (window.ends_at - now) / max(1.0, left))
+        self.in_flight += 1
+        self._due = max(self._due, now) + interval
+
+    def give_back(self) -> None:
+        """Count a request that did not go after all."""
+        self.in_flight -= 1
+
+    def learn(self, sight: Sight | None, *, now: float) -> None:
+        """Count a request that has ended; None where there is no answer."""
+        self.in_flight -= 1
+        shown = None if sight is None or sight.window is None else self._show(sight.window, now=now)
+        if sight is None or sight.stopped_for is None:
+            for window in self._windows.values():
+                if window is not shown:
+                    window.lowest -= 1  # as far as anybody knows it was counted
+        if sight is None:
+            return
+        for window in list(self._windows.values()):
+            if now - window.seen_at > FORGOTTEN_AFTER * window.length:
+                del self._windows[window.limit]
+        if sight.stopped_for is None:
+            self._width = min(self._width + 1, MOST_WIDTH)
+        else:
+            self._stop(sight.stopped_for, now=now)
+
+    def _show(self, shown: RateLimit, *, now: float) -> _Window | None:
+        limit, remaining, reset = shown.limit, shown.remaining, shown.reset
+        if limit is None or remaining is None or reset is None or limit < 1:
+            return None
+        window = self._windows.get(limit)
+        if window is None:
+            window = self._windows[limit] = _Window(
+                limit=limit, lowest=remaining, ends_at=now + reset, length=max(reset, SHORTEST_WINDOW), seen_at=now
+            )
+        else:
+            window.show(remaining=remaining, reset=reset, now=now)
+        return window
+
+    def _stop(self, seconds: float, *, now: float) -> None:
+        if now >= self._stopped_until:  # what was under way together is stopped together, and counts once
+            self._width = max(1, self._width // 2)
+        self._stopped_until = max(self._stopped_until, now + seconds)
+        # At an even pace from then on: all who waited for it would go at once.
+        longest = max((window.length for window in self._windows.values()), default=0.0)
+        self._due = max(self._due, self._stopped_until + BURST[Priority.CALL] * longest)
+
+    def _begin_anew(self, window: _Window, now: float) -> None:
+        if window.awaited_by is not None:
+            # Likewise: all processes that share the key know this instant.
+            self._due = max(self._due, window.ends_at + BURST[window.awaited_by] * window.length)
+        window.begin_anew(now)

@@ -1,0 +1,184 @@
+"""Who may send when: requests of an endpoint group wait in line until its budget has room for them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+
+from closebulk_async.budget import Budget, Priority, Sight
+from closebulk_async.clock import Alarm, Alarms, Clock
+from closebulk_async.errors import RateLimitedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+__all__ = ["Limiter", "MemoryLimiter", "Priority", "Sight"]
+
+
+class Limiter(Protocol):
+    """Lets requests through as fast as the service allows. One serves all clients of a key, in one loop.
+
+    An implementation of one's own may keep its counts where several processes share them. It promises three things:
+    that a group of which a `Sight` said `stopped_for` gets no place before that has passed, that who waits gets a place
+    in the end, and that a START goes before a CALL and that before a POLL. Whatever else it promises is its own.
+    """
+
+    def acquire(self, group: str, *, priority: Priority, most: float) -> Awaitable[None] | None:
+        """Reserve a place for one request: None where there is one at once, else what has to be awaited for it.
+
+        `async def acquire(...) -> None` does as well. Raises RateLimitedError (its `status` None, because nothing was
+        sent) where no place comes within `most` seconds, which may be infinite. Who is cancelled has no place.
+        """
+
+    def learn(self, group: str, sight: Sight | None) -> None:
+        """What came of a request that had a place, once for each: None where there was no answer. Must not block."""
+
+
+@attrs.define(eq=False)
+class _Waiter:
+    """One request in line; its turn is done when it may go, or is refused."""
+
+    turn: asyncio.Future[None]
+    until: float
+    refusal: Alarm | None = None
+
+    def leave(self) -> None:
+        """It waits no longer, for whatever reason."""
+        if self.refusal is not None:
+            self.refusal.cancel()
+
+
+@attrs.define(eq=False)
+class _Line:
+    """The requests of one group that wait, and its budget."""
+
+    group: str
+    budget: Budget = attrs.field(factory=Budget)
+    waiting: int = 0
+    """Those whose turn is still to come; the queues also hold some that have left."""
+    queues: tuple[deque[_Waiter], ...] = attrs.field(factory=lambda: tuple(deque() for _ in Priority))
+    alarm: Alarm | None = None
+    alarm_at: float = math.inf
+
+    def first(self) -> Priority | None:
+        """The priority of whoever is next, and stands at the head of its queue; None where nobody waits."""
+        for priority, queue in zip(Priority, self.queues, strict=True):
+            while queue and queue[0].turn.done():
+                queue.popleft()
+            if queue:
+                return priority
+        return None
+
+    def cancel_alarm(self) -> None:
+        """Nobody waits for it any more, or it would ring too late."""
+        if self.alarm is not None:
+            self.alarm.cancel()
+        self.alarm, self.alarm_at = None, math.inf
+
+
+class MemoryLimiter:
+    """The limiter of one process: it learns limits from answers, paces requests over each window, and keeps order.
+
+    What other processes use up shows in the answers. One timer serves all groups; without anybody in line there is
+    none.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """Know nothing yet: groups are probed with a few requests until an answer shows their limit."""
+        self._clock = clock
+        self._alarms = Alarms(clock)
+        self._lines: dict[str, _Line] = {}
+
+    def acquire(self, group: str, *, priority: Priority, most: float = math.inf) -> Awaitable[None] | None:
+        """As `Limiter.acquire`. Among those of one priority nobody is overtaken."""
+        line = self._lines.get(group)
+        if line is None:
+            line = self._lines[group] = _Line(group)
+        now = self._clock.monotonic()
+        if not line.waiting or (first := line.first()) is None or first > priority:
+            wait = line.budget.wait(priority, now=now)
+            if not wait:
+                line.budget.take(priority, now=now)
+                return None
+        if (stopped_for := line.budget.stopped_for(now=now)) > most:
+            raise _refused(line, stopped_for)
+        return self._wait(line, priority, most)
+
+    def learn(self, group: str, sight: Sight | None) -> None:
+        """As `Limiter.learn`."""
+        line, now = self._lines[group], self._clock.monotonic()
+        line.budget.learn(sight, now=now)
+        if not line.waiting:
+            return
+        if sight is not None and sight.stopped_for is not None:
+            self._refuse_hopeless(line, now + line.budget.stopped_for(now=now))
+        self._serve(line)
+
+    async def _wait(self, line: _Line, priority: Priority, most: float) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(turn, self._clock.monotonic() + most)
+        if most < math.inf:
+            waiter.refusal = self._alarms.set(most, lambda: self._refuse(line, waiter))
+        line.queues[priority].append(waiter)
+        line.waiting += 1
+        try:
+            self._serve(line)
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                waiter.leave()
+                line.waiting -= 1
+            elif turn.exception() is None:  # it had its turn in this very moment
+                line.budget.give_back()
+            self._serve(line)
+            raise
+
+    def _serve(self, line: _Line) -> None:
+        """Let go who may go, and set the alarm for the next."""
+        now = self._clock.monotonic()
+        while (priority := line.first()) is not None:
+            wait = line.budget.wait(priority, now=now)
+            if wait:
+                if now + wait < line.alarm_at and wait < math.inf:
+                    line.cancel_alarm()
+                    line.alarm = self._alarms.set(wait, lambda: self._on_alarm(line))
+                    line.alarm_at = now + wait
+                return
+            line.budget.take(priority, now=now)
+            waiter = line.queues[priority].popleft()
+            waiter.leave()
+            waiter.turn.set_result(None)
+            line.waiting -= 1
+        line.cancel_alarm()
+
+    def _on_alarm(self, line: _Line) -> None:
+        line.cancel_alarm()
+        self._serve(line)
+
+    def _refuse_hopeless(self, line: _Line, stopped_until: float) -> None:
+        for queue in line.queues:
+            for waiter in queue:
+                if waiter.until < stopped_until:
+                    self._refuse(line, waiter)
+
+    def _refuse(self, line: _Line, waiter: _Waiter) -> None:
+        if not waiter.turn.done():
+            line.waiting -= 1
+            waiter.leave()
+            waiter.turn.set_exception(_refused(line, self._seconds_left(line)))
+            self._serve(line)
+
+    def _seconds_left(self, line: _Line) -> float:
+        now = self._clock.monotonic()
+        wait = line.budget.wait(Priority.CALL, now=now)
+        return wait if wait < math.inf else 0.0
+
+
+def _refused(line: _Line, seconds: float) -> RateLimitedError:
+    said = f"not sent: the rate limit of {line.group} lets nothing through for {seconds:.1f} s"
+    return RateLimitedError(status=None, request=line.group, errors=(said,), retry_after=timedelta(seconds=seconds))
