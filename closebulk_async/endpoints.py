@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, Unpack, cast
 
 from closebulk_async.counting import Preview
@@ -13,6 +12,8 @@ from closebulk_async.operations import (
     Engine,
     WaitKeywords,
     get_action,
+    get_page,
+    iterate_actions,
     preview_action,
     set_status,
     split_keywords,
@@ -21,7 +22,7 @@ from closebulk_async.operations import (
     to_snapshot,
     wait_for,
 )
-from closebulk_async.wire import MAX_PAGE, build_list, check_count, read_page
+from closebulk_async.wire import MAX_PAGE, build_list, check_count
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -59,8 +60,7 @@ class BulkActions(Generic[A]):
     async def _page(
         self, *, limit: int, skip: int, fields: Iterable[str] | None, filters: Mapping[str, str | None] | None = None
     ) -> Page[A]:
-        request = build_list(self.kind, limit=limit, skip=skip, fields=fields, filters=filters)
-        return await self._engine.transport.read(request, partial(read_page, self.kind))
+        return await get_page(self._engine, self.kind, limit=limit, skip=skip, fields=fields, filters=filters)
 
     def iterate(
         self, *, fields: Iterable[str] | None = None, page_size: int = MAX_PAGE, max_items: int | None = None
@@ -86,31 +86,9 @@ class BulkActions(Generic[A]):
             fields = tuple(fields)  # each page asks for them, and an iterator gives them once
         # What is wrong shows here, not at the first row.
         build_list(self.kind, limit=page_size, fields=fields, filters=filters)
-        return self._generate(fields=fields, page_size=page_size, max_items=max_items, filters=filters)
-
-    async def _generate(
-        self,
-        *,
-        fields: Iterable[str] | None,
-        page_size: int,
-        max_items: int | None,
-        filters: Mapping[str, str | None] | None,
-    ) -> AsyncIterator[A]:
-        # Actions are never deleted, so that new rows only push old ones further down, whatever the order of the list:
-        # going on by the number of rows seen may show a row again, which the ids tell, and never jumps over one.
-        seen: set[str] = set()
-        skip = 0
-        while max_items is None or len(seen) < max_items:
-            page = await self._page(limit=page_size, skip=skip, fields=fields, filters=filters)
-            for row in page.data:
-                if row.id not in seen:
-                    seen.add(row.id)
-                    yield row
-                    if len(seen) == max_items:
-                        return
-            skip += len(page.data)
-            if not page.has_more:
-                return
+        return iterate_actions(
+            self._engine, self.kind, fields=fields, page_size=page_size, max_items=max_items, filters=filters
+        )
 
     async def pause(self, action: ActionLike[A]) -> A:
         """Pause an action that runs. It can be resumed for seven days.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, cast
 
@@ -19,14 +19,22 @@ from closebulk_async.errors import (
     TransportError,
     asked_wait,
 )
-from closebulk_async.models import BulkAction, JobRef, Kind, Status
+from closebulk_async.models import BulkAction, JobRef, Kind, Page, Status
 from closebulk_async.starting import StartOptions
 from closebulk_async.starts import RULES, Rule, Start
 from closebulk_async.transport import Patience, Transport
 from closebulk_async.waiters import OnPaused, WaitOptions
 from closebulk_async.waiting import Wait
 from closebulk_async.watching import Watcher
-from closebulk_async.wire import build_get, build_set_status, is_rejection, read_action
+from closebulk_async.wire import (
+    MAX_PAGE,
+    build_get,
+    build_list,
+    build_set_status,
+    is_rejection,
+    read_action,
+    read_page,
+)
 
 if TYPE_CHECKING:
     from closebulk_async.policy import Duration
@@ -164,6 +172,47 @@ def get_action(engine: Engine, ref: JobRef[A], *, fields: Iterable[str] | None =
     return engine.transport.read(build_get(ref, fields=fields), cast("Callable[..., A]", _READERS[ref.kind]))
 
 
+async def get_page(
+    engine: Engine,
+    kind: Kind,
+    *,
+    limit: int = MAX_PAGE,
+    skip: int = 0,
+    fields: Iterable[str] | None = None,
+    filters: Mapping[str, str | None] | None = None,
+) -> Page[Any]:
+    """Read one page of a list."""
+    request = build_list(kind, limit=limit, skip=skip, fields=fields, filters=filters)
+    return await engine.transport.read(request, partial(read_page, kind))
+
+
+async def iterate_actions(
+    engine: Engine,
+    kind: Kind,
+    *,
+    fields: Iterable[str] | None = None,
+    page_size: int = MAX_PAGE,
+    max_items: int | None = None,
+    filters: Mapping[str, str | None] | None = None,
+) -> AsyncGenerator[Any, None]:
+    """Every action of a kind, page by page, each once."""
+    # Actions are never deleted, so that new rows only push old ones further down, whatever the order of the list:
+    # going on by the number of rows seen may show a row again, which the ids tell, and never jumps over one.
+    seen: set[str] = set()
+    skip = 0
+    while max_items is None or len(seen) < max_items:
+        page = await get_page(engine, kind, limit=page_size, skip=skip, fields=fields, filters=filters)
+        for row in page.data:
+            if row.id not in seen:
+                seen.add(row.id)
+                yield row
+                if len(seen) == max_items:
+                    return
+        skip += len(page.data)
+        if not page.has_more:
+            return
+
+
 async def set_status(engine: Engine, ref: JobRef[A], status: Status) -> A:
     """Pause or resume.
 
@@ -200,7 +249,12 @@ def to_snapshot(action: ActionLike[A]) -> A | None:
 
 def wait_for(engine: Engine, ref: JobRef[A], options: WaitKeywords, *, known: A | None = None) -> Wait[A]:
     """A wait for the end of `ref`. `known` is an older snapshot of it, with all fields."""
+    return Wait(engine.watcher, ref, read_wait_options("wait_until_done", options), known=known)
+
+
+def read_wait_options(method: str, options: WaitKeywords) -> WaitOptions:
+    """The options of a wait, as the keywords of a method say. Raises TypeError and InvalidRequestError."""
     if strange := options.keys() - WaitKeywords.__annotations__.keys():
-        message = f"wait_until_done() got an unexpected keyword argument {min(strange)!r}"
+        message = f"{method}() got an unexpected keyword argument {min(strange)!r}"
         raise TypeError(message)
-    return Wait(engine.watcher, ref, WaitOptions.from_keywords(**options), known=known)
+    return WaitOptions.from_keywords(**options)

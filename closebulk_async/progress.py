@@ -48,7 +48,7 @@ class Progress(Generic[A_co]):
     stalled_for: timedelta
     paused_since: datetime | None
     last_error: CloseBulkError | None = None
-    error: WaitError | None = None
+    error: CloseBulkError | None = None
     changed: bool = True
 
     @property
@@ -58,13 +58,13 @@ class Progress(Generic[A_co]):
 
     @property
     def status(self) -> Status | str | None:
-        """The status word of the snapshot."""
-        return self.action.status
+        """The status word of the snapshot; None also where there is none, because no poll has shown the action."""
+        return getattr(self.action, "status", None)
 
     @property
     def is_final(self) -> bool:
-        """The action has ended: nothing follows."""
-        return self.action.is_final
+        """Nothing follows: the action has ended, or following it has failed."""
+        return self.error is not None or self.action.is_final
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values: durations in seconds, dates as text, errors as their messages, the action as its own JSON."""

@@ -337,7 +337,8 @@ class Watcher:
         self.policy = policy
         self.tell = tell
         self.alarms = Alarms(clock)
-        self.kept: set[Subscriber] = set()
+        self.kept: set[object] = set()
+        """What tasks wait for that nobody else may hold: the loop holds its tasks weakly."""
         slots = asyncio.Semaphore(policy.concurrency)
         self._desks = {
             kind: Desk(kind, transport=transport, clock=clock, slots=slots, note=note, tell=tell) for kind in Kind
@@ -429,7 +430,7 @@ class Watcher:
     # The timer ------------------------------------------------------------------------------------------------------
 
     def plan(self, watch: Watch) -> None:
-        """Bring `watch` up when it asks for that. Where that is later than before, its earlier entry is left to ring."""
+        """Bring `watch` up when it asks for that. Where that is later than before, the earlier entry stays."""
         at = watch.look_at()
         if at is None or (watch.looked_at is not None and watch.looked_at <= at):
             return
@@ -462,12 +463,16 @@ class Watcher:
         if self._heap:
             self._set_alarm(self._heap[0][0])
 
+    async def wait_ended(self) -> None:
+        """Until nothing is left of what was given up: no request, and no task that has nothing more to ring for."""
+        for desk in self._desks.values():
+            await desk.wait_ended()
+        await self.alarms.wait_ended()
+
     async def aclose(self) -> None:
         """End every watch; open waits raise ClientClosedError. Returns when no poll is under way any more."""
         self._is_closed = True
         for watch in list(self._watches.values()):
             watch.fail(ClientClosedError(f"{watch.ref}: the client was closed; the job goes on"))
         self._finished.clear()
-        for desk in self._desks.values():
-            await desk.wait_ended()
-        await self.alarms.wait_ended()
+        await self.wait_ended()
