@@ -19,13 +19,14 @@ from closebulk_async.journal import Journal, MemoryJournal
 from closebulk_async.keeping import Bookkeeper
 from closebulk_async.kinds import BulkDeletes, BulkEdits, BulkEmails, BulkSequenceSubscriptions
 from closebulk_async.limiter import Limiter, Priority
-from closebulk_async.models import BulkAction, JobRef, Status
+from closebulk_async.models import BulkAction, JobRef, Kind, Status
 from closebulk_async.operations import (
     DEFAULTABLE,
     ActionLike,
     Engine,
     WaitKeywords,
     get_action,
+    read_wait_options,
     set_status,
     to_ref,
     to_snapshot,
@@ -42,6 +43,7 @@ from closebulk_async.settings import (
     check_tz_offset,
     check_user_agent,
 )
+from closebulk_async.streams import watch, watch_active
 from closebulk_async.telemetry import Telling
 from closebulk_async.transport import Transport
 from closebulk_async.watching import Watcher
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from closebulk_async.progress import Progress
     from closebulk_async.starts import Start
     from closebulk_async.telemetry import Hook
     from closebulk_async.waiting import Wait
@@ -166,7 +169,9 @@ class CloseBulk:
         self._engine = Engine(
             transport=transport,
             starter=Starter(workshop),
-            watcher=Watcher(transport.serving(Priority.POLL), clock=clock, policy=poll, note=bookkeeper.note),
+            watcher=Watcher(
+                transport.serving(Priority.POLL), clock=clock, policy=poll, note=bookkeeper.note, tell=tell
+            ),
             defaults=_check_defaults(defaults or {}),
         )
         self._base_url = settings.base_url
@@ -288,6 +293,46 @@ class CloseBulk:
         a living client works on it.
         """
         await self._recovery.abandon(intent_id)
+
+    @overload
+    def watch(
+        self, *actions: A | JobRef[A], raise_on_failure: bool = False, **options: Unpack[WaitKeywords]
+    ) -> AsyncGenerator[Progress[A], None]: ...
+
+    @overload
+    def watch(
+        self, *actions: ActionLike[Any], raise_on_failure: bool = False, **options: Unpack[WaitKeywords]
+    ) -> AsyncGenerator[Progress[BulkAction], None]: ...
+
+    def watch(
+        self, *actions: ActionLike[Any], raise_on_failure: bool = False, **options: Unpack[WaitKeywords]
+    ) -> AsyncGenerator[Progress[Any], None]:
+        """The steps of many actions in one stream, until all of them have ended.
+
+        `options` are those of `wait_until_done`. What would end a wait with an exception is the last progress of that
+        action, with the exception as its `error`, and the others go on; with `raise_on_failure` it is raised after that
+        progress. Of each action there is always the newest progress, and the final one is never lost, however slow the
+        consumer. Leave early inside `contextlib.aclosing(...)`, so that the polls end at once.
+        """
+        wait_options = read_wait_options("watch", options)
+        return watch(self._engine, actions, wait_options, raise_on_failure=raise_on_failure)
+
+    def watch_active(
+        self,
+        *,
+        kinds: Iterable[Kind | str] | None = None,
+        follow: bool = False,
+        raise_on_failure: bool = False,
+        **options: Unpack[WaitKeywords],
+    ) -> AsyncGenerator[Progress[BulkAction], None]:
+        """As `watch`, of all actions of these kinds (None: of all four) that have not ended yet, whoever started them.
+
+        The lists have no filter for that: they are read to their ends, a request for each hundred actions ever
+        started. With `follow` the stream does not end: where new actions appear, the lists are looked at every
+        `PollPolicy.discover` seconds. Raises what reading a list raises.
+        """
+        wait_options = read_wait_options("watch_active", options)
+        return watch_active(self._engine, kinds, wait_options, follow=follow, raise_on_failure=raise_on_failure)
 
     async def wait_all(
         self, actions: Iterable[ActionLike[Any]], **options: Unpack[WaitKeywords]

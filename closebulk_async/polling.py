@@ -27,9 +27,9 @@ NARROW = ("date_updated",)
 
 
 async def poll_once(transport: Transport, ref: JobRef[Any]) -> BulkAction:
-    """Read the action, without a repeat: for whoever polls, the next poll is the repeat. The caller has the budget."""
+    """Read the action, without a repeat: for whoever polls, the next poll is the repeat. The caller was admitted."""
     request = build_get(ref)
-    return read_action(ref.kind, request, await transport.send(request, retry=NO_RETRY))
+    return read_action(ref.kind, request, await transport.send(request, retry=NO_RETRY, is_admitted=True))
 
 
 def movable(action: BulkAction) -> tuple[object, ...]:
@@ -113,7 +113,10 @@ class Desk:
         asked_at = self._clock.monotonic()
         try:
             async with self._slots:
-                await asyncio.sleep(0)
+                await self._transport.admit(self._group)
+                if not self._due:  # what others had asked for has shown them
+                    self._transport.dismiss(self._group)
+                    return
                 asked_at = self._clock.monotonic()
                 errand = self._choose(asked_at)
                 await self._send(errand, asked_at)
@@ -170,7 +173,7 @@ class Desk:
         """Every watched action that the page shows, with all fields."""
         is_whole = errand.wants_whole
         request = build_list(self._kind, skip=skip, fields=None if is_whole else NARROW)
-        response = await self._transport.send(request, retry=NO_RETRY)
+        response = await self._transport.send(request, retry=NO_RETRY, is_admitted=True)
         page: Page[Any] = read_page(self._kind, request, response)
         rows = [(target, n, row) for n, row in enumerate(page.data) if (target := self.watched.get(row.id)) is not None]
         self._chooser.learn(
