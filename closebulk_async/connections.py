@@ -41,6 +41,10 @@ class Delivery:
     may_have_left: bool = False
     is_withdrawn: bool = False
     """Its owner wants no byte more to leave. What has left cannot be called back."""
+    has_place: bool = False
+    """A place in the budget is reserved for it, which it has not used yet."""
+    attempt: int = 1
+    """The number of the attempt that is made, or comes next."""
 
     def begin(self) -> None:
         """Called before the first byte is written."""

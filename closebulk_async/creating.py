@@ -20,7 +20,6 @@ from closebulk_async.errors import (
     JournalError,
     RateLimitedError,
     TransportError,
-    asked_wait,
 )
 from closebulk_async.fencing import Fences
 from closebulk_async.fingerprints import fingerprint_of
@@ -30,7 +29,7 @@ from closebulk_async.owning import Ownership, Standing
 from closebulk_async.recovering import Recovery
 from closebulk_async.starting import StartOptions, start_once
 from closebulk_async.transport import Delivery, Patience, Transport
-from closebulk_async.wire import bare_action
+from closebulk_async.wire import Request, bare_action, build_create
 
 if TYPE_CHECKING:
     from closebulk_async.models import BulkAction, JobRef
@@ -154,6 +153,16 @@ class Creation:
             await check_matches(
                 shop.transport, self._start, most=self._options.max_matches, timeout=self._options.timeout
             )
+        request = build_create(held.kind, held.body)
+        # Before the list is read: what others start while this one waits would have to be told from its own action.
+        await shop.transport.admit(request.group, self._patience, self._delivery)
+        try:
+            return await self._post(held, request)
+        finally:
+            shop.transport.dismiss(request.group, self._delivery)
+
+    async def _post(self, held: Intent, request: Request) -> Intent:
+        shop = self._shop
         fence = await shop.fences.take(held.kind)
         try:
             async with shop.ownership.renewing(held.id):
@@ -171,13 +180,12 @@ class Creation:
             self._doubt = exc.offer(shop.recovery.reconcile)
             return exc.intent
         except (RateLimitedError, TransportError) as exc:
-            # Where the server said when, it is not counted as a failed attempt.
-            asked = asked_wait(exc)
-            delay = self._patience.delay(asked=asked, counts=asked is None)
+            delay = shop.transport.delay_after(exc, request.group, self._patience)
             if delay is None or self._delivery.is_withdrawn or not shop.transport.is_open:
                 raise
-            logger.info("%s; trying again in %.1f s", exc, delay)
-            await shop.transport.sleep(delay)
+            shop.transport.note_repeat(request, str(exc), self._patience, delay)
+            if isinstance(exc, TransportError):
+                await shop.transport.sleep(delay)
             return await shop.recovery.get(held.id)
         if self._action is None:
             return await self._make_way(held)

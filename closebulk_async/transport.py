@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 from closebulk_async.connections import Connections, Delivery
-from closebulk_async.errors import ClientClosedError, DecodeError, TransportError
+from closebulk_async.errors import ClientClosedError, DecodeError, RateLimitedError, TransportError, asked_wait
 from closebulk_async.limiter import Limiter, MemoryLimiter, Priority, Sight
 from closebulk_async.policy import RetryPolicy, after_hint
 from closebulk_async.ratelimit import parse_rate_limit
@@ -110,21 +110,27 @@ class Transport:
             with suppress(TimeoutError):
                 await self._until_stopped(self._clock.sleep(seconds))
 
-    async def admit(self, group: str, patience: Patience | None = None) -> None:
+    async def admit(self, group: str, patience: Patience | None = None, delivery: Delivery | None = None) -> None:
         """Wait for a place in the budget of an endpoint group: as long as it takes, or as `patience` lasts.
 
-        A `send` with `is_admitted=True` uses the place, `dismiss` gives it up; one of them has to follow. Raises
-        RateLimitedError (its `status` None) where `patience` does not last that long, and ClientClosedError.
+        A `send` with `is_admitted=True`, or with this `delivery`, uses the place, `dismiss` gives it up; one of them
+        has to follow. Raises RateLimitedError (its `status` None) where `patience` does not last that long, and
+        ClientClosedError. Polls have all the patience of the world.
         """
         self.check_open()
         most = math.inf if patience is None or self._priority is Priority.POLL else max(0.0, patience.wait_left)
         turn = self._limiter.acquire(group, priority=self._priority, most=most)
         if turn is not None:
             await self._wait_for(turn, group, patience)
+        if delivery is not None:
+            delivery.has_place, delivery.attempt = True, 1 if patience is None else patience.attempt
 
-    def dismiss(self, group: str) -> None:
-        """Give up a place of `admit`."""
-        self._limiter.learn(group, None)
+    def dismiss(self, group: str, delivery: Delivery | None = None) -> None:
+        """Give up a place of `admit`; that of `delivery` only if it was not used."""
+        if delivery is None or delivery.has_place:
+            self._limiter.learn(group, None)
+        if delivery is not None:
+            delivery.has_place = False
 
     async def send(
         self,
@@ -162,7 +168,7 @@ class Transport:
                 delay = patience.delay(asked=None)
                 if delay is None:
                     raise
-                self._note_repeat(request, str(exc), patience, delay)
+                self.note_repeat(request, str(exc), patience, delay)
             await self.sleep(delay)
 
     async def _send(
@@ -177,11 +183,11 @@ class Transport:
         group = request.group
         seconds = self._settings.timeouts.total if timeout is None else timeout
         while True:
-            if not is_admitted:
-                await self.admit(group, patience)
-            is_admitted = False
+            if not (is_admitted or delivery.has_place):
+                await self.admit(group, patience, delivery)
+            is_admitted = delivery.has_place = False
             delivery.may_have_left = False  # what came before this attempt is proved not to have been processed
-            outcome = await self._exchange(request, group, delivery, seconds=seconds, attempt=patience.attempt)
+            outcome = await self._exchange(request, group, delivery, seconds=seconds)
             if isinstance(outcome, Response) and is_success(outcome.status):
                 return outcome
             # Whoever withdrew it wants to know what became of it, and no second try.
@@ -189,12 +195,12 @@ class Transport:
             if delay is None or not self.is_open:
                 return self._conclude(request, outcome)
             delivery.may_have_left = False
-            self._note_repeat(request, _describe(outcome), patience, delay)
+            self.note_repeat(request, _describe(outcome), patience, delay)
             if isinstance(outcome, TransportError) or outcome.status != _TOO_MANY:
                 await self.sleep(delay)  # a group that is stopped by a 429 gets no place before that is over
 
     async def _exchange(
-        self, request: Request, group: str, delivery: Delivery, *, seconds: float, attempt: int
+        self, request: Request, group: str, delivery: Delivery, *, seconds: float
     ) -> Response | TransportError:
         """One exchange on a place in the budget, which gets to know what it showed, whatever happens."""
         sight: Sight | None = None
@@ -206,7 +212,7 @@ class Transport:
         finally:
             self._limiter.learn(group, sight)
         if self._tell:
-            self._tell(_ended(request, group, outcome, attempt, seconds=self._clock.monotonic() - began))
+            self._tell(_ended(request, group, outcome, delivery.attempt, seconds=self._clock.monotonic() - began))
         return outcome
 
     def _see(self, group: str, response: Response) -> Sight:
@@ -226,16 +232,29 @@ class Transport:
     ) -> float | None:
         """Seconds to wait before the request is sent again; None where it is not."""
         if isinstance(outcome, TransportError):
-            return patience.delay(asked=None) if request.is_safe_to_repeat or not outcome.sent else None
+            return self.delay_after(outcome, group, patience) if request.is_safe_to_repeat or not outcome.sent else None
         if outcome.status == _TOO_MANY:
-            # It was not processed, whatever it was. Where the server said when, it is not counted as a failed attempt.
-            asked, delay = hint(outcome), self._stops[group].until - self._clock.monotonic()
-            return delay if patience.bears(delay, asked=asked) else None
+            return self._delay_after_429(group, hint(outcome), patience)
         if is_success(outcome.status) or is_rejection(outcome.status) or not request.is_safe_to_repeat:
             return None
         return patience.delay(asked=hint(outcome))
 
-    def _note_repeat(self, request: Request, reason: str, patience: Patience, delay: float) -> None:
+    def delay_after(self, error: RateLimitedError | TransportError, group: str, patience: Patience) -> float | None:
+        """Seconds before the next attempt of a request that was not processed; None where `patience` is at its end.
+
+        Those of a TransportError are to be slept, those after a 429 pass while `admit` waits.
+        """
+        if isinstance(error, TransportError):
+            return patience.delay(asked=None)
+        return self._delay_after_429(group, asked_wait(error), patience)
+
+    def _delay_after_429(self, group: str, asked: float | None, patience: Patience) -> float | None:
+        stop = self._stops.get(group)  # none where another request of the group has succeeded meanwhile
+        delay = 0.0 if stop is None else max(0.0, stop.until - self._clock.monotonic())
+        return delay if patience.bears(delay, asked=asked) else None
+
+    def note_repeat(self, request: Request, reason: str, patience: Patience, delay: float) -> None:
+        """Log and tell that it is going to be sent again."""
         logger.info("%s: %s; trying again in %.1f s", request, reason, delay)
         if self._tell:
             self._tell(
