@@ -39,6 +39,12 @@ POOR_PAGES = 4
 LOST_WORTH_SEEKING = 4
 """Due actions that stand nobody knows where, from which on pages are read to find them."""
 
+HOPED = 16.0
+"""Actions that the first page of a search is expected to find, half as many as before with each page that has none.
+
+So four pages without any end it: the first ones may have been read before, or be full of newer actions of others.
+"""
+
 WORTH_A_PAGE = 2
 """Actions that a page has to show to be cheaper than asking for each."""
 
@@ -127,27 +133,25 @@ class Search:
     def __init__(self) -> None:
         """Begin at the first row."""
         self._skip = 0
-        self._yield: float | None = None
+        self._yield = HOPED
         self._pause = Pause()
 
     def propose(self, lost: Sequence[Target], now: float) -> Errand | None:
         """The next page, for `lost`; None where they are too few, or reading on would not find them."""
         if len(lost) < LOST_WORTH_SEEKING or not self._pause.is_over(now):
             return None
-        value = float(len(lost)) if self._yield is None else min(self._yield, len(lost))
+        value = min(self._yield, len(lost)) * _weigh(lost[0], now)
         return Errand(list(lost[:MAX_PAGE]), skip=self._skip, is_search=True, value=value)
 
     def learn(self, *, found: int, n_rows: int, has_more: bool, now: float) -> None:
         """Take in how many a page has found."""
-        # The first pages may be full of newer actions of others: a single empty one is no reason to stop.
-        self._yield = 2.0 * found if self._yield is None else (self._yield + found) / 2
+        self._yield = (self._yield + found) / 2
         self._skip += max(1, n_rows - 5)  # rows may have moved
-        if has_more and (self._yield >= WORTH_A_PAGE or (found == 0 and self._skip < 3 * MAX_PAGE)):
-            return
         if found:
             self._pause.end()
-        self._pause.begin(now)
-        self._skip, self._yield = 0, None
+        if not has_more or self._yield < WORTH_A_PAGE:
+            self._pause.begin(now)
+            self._skip, self._yield = 0, HOPED
 
 
 class Chooser:

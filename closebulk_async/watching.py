@@ -6,12 +6,13 @@ import asyncio
 import heapq
 import itertools
 import logging
+import math
 from collections import OrderedDict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ref as weak
 
-from closebulk_async.choosing import Target
+from closebulk_async.choosing import WORTH_A_PAGE, Target
 from closebulk_async.clock import Alarm, Alarms, Clock
 from closebulk_async.errors import (
     AuthenticationError,
@@ -37,6 +38,12 @@ logger = logging.getLogger("closebulk_async")
 
 HOPELESS = (AuthenticationError, PermissionDeniedError, NotFoundError)
 """Answers that the next poll would get again: the wait ends with them at once."""
+
+BEAT = 0.5
+"""Seconds: polls of actions that stand on one page are due at multiples of it.
+
+At worst an end is known half a second later; of two polls that are due half a second apart one is spared.
+"""
 
 MOST_FINISHED = 1000
 """Actions that have ended and are remembered, at the most."""
@@ -203,6 +210,8 @@ class Watch(Target):
         wishes = [wish for known in self._subscribers if (one := known()) and (wish := one.stall_due_in()) is not None]
         delay = min([delay, *(max(policy.floor, wish) for wish in wishes)])
         self.next_poll_at = now + delay
+        if self.company >= WORTH_A_PAGE and delay > 0:  # whoever is due in the same beat is answered by the same page
+            self.next_poll_at = math.ceil(self.next_poll_at / BEAT) * BEAT
         self._watcher.plan(self)
 
     def hear(self, *, is_rest: bool) -> None:
