@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 import attrs
 import backoff
@@ -69,6 +69,12 @@ def _check_above_zero(_: object, attribute: attrs.Attribute[Any], value: float) 
     _check_duration(_, attribute, value)
     if value == 0:
         message = f"{attribute.name} must be longer than 0"
+        raise InvalidRequestError(message)
+
+
+def _check_truth(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if type(value) is not bool:
+        message = f"{attribute.name} must be True or False, and is {value!r}"
         raise InvalidRequestError(message)
 
 
@@ -153,21 +159,67 @@ class StartPolicy:
         return _growing(first=self.first, factor=self.factor, ceiling=max(self.first, self.ceiling))
 
 
+# The numbers of the adaptive cadence. Those in floors scale with it: a floor is how late an end is typically known.
+
+_NEAR: Final = 1.9
+"""Floors between polls where the end is near: then one is known within a floor on average, and at most two later."""
+
+_BLIND: Final = 5.0
+"""Floors that may pass where nothing tells when the end comes. A person who looks now and then sees no difference."""
+
+_LATE: Final = 0.1
+"""Of the age, the same for long jobs: whoever has waited for an hour bears six minutes."""
+
+_AFRESH: Final = 0.05
+"""Of the age, after a status or a total that changed: they announce a counter, which is worth an early look.
+
+But not at once after an hour, and not for ever where the total grows with each poll.
+"""
+
+_SURE: Final = 0.5
+"""Of the predicted rest, where nothing was ever off: twice as fast is as much faster as a job becomes by itself."""
+
+_WARY: Final = 3.0
+"""How much a doubt shortens that. The rest may err by three times what the rate was last seen to.
+
+Jobs drift, so each step is off in the direction of the one before.
+"""
+
+_OF_SPREAD: Final = 0.1
+"""Of the seconds by which the end may be off: where each of them is as likely, ten polls are enough for all."""
+
+_OVERDUE: Final = 0.2
+"""Of the time for which the end is overdue: what is a little late comes soon, what is very late stalls."""
+
+_LONG_OVERDUE: Final = 0.02
+"""The same where a fifth would be longer than one bears: a stall of an hour is asked for every minute."""
+
+_UNAWARE: Final = 0.22
+"""Of the age, whatever was predicted: the counter cannot tell of what lies ahead.
+
+A job seen at nine tenths of its life is so seen again within a tenth after its end, though it became ten times faster.
+"""
+
+
 @attrs.frozen(kw_only=True)
 class PollPolicy:
     """How a wait polls, and how much silence it bears. Durations in seconds.
 
-    `floor` and `ceiling` bound what `delay` finds; equal, they are a fixed beat.
+    The next poll comes after a share of the predicted rest: half of it where the rate of the counter was steady, less
+    the more it changed. Where nothing can be predicted, the steps grow to five floors or a tenth of the time that the
+    action was watched. `floor` is about how late an end is known, `ceiling` the longest step but those of `paused` and
+    `webhook_beat`; equal, they are a fixed beat.
     """
 
     # Close's counters move in steps and its jobs take seconds at least: asking more often than each second learns
     # nothing. Never 0: that would be a loop without a pause.
     floor: float = attrs.field(default=1.0, converter=_unwrap, validator=_check_above_zero)
+    # From a second to half a minute in ten polls: few enough, and no step much longer than all before it.
     factor: float = _number_field(1.5, above=1)
     # The longest sleep, and so the worst lateness where a prediction fails: somebody who waits for hours bears minutes.
     ceiling: float = attrs.field(default=120.0, converter=_unwrap, validator=_check_duration)
     # False: the interval grows by the factor whatever the counters say.
-    is_adaptive: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
+    is_adaptive: bool = attrs.field(default=True, validator=_check_truth)
     # Only a person ends a pause.
     paused: float = attrs.field(default=60.0, converter=_unwrap, validator=_check_duration)
     # While webhooks arrive, which tell of every end but that of a failure: a service that loses one is found out.
@@ -203,7 +255,7 @@ class PollPolicy:
         """Seconds between the latest good poll, `meter.at`, and the next one."""
         if meter.action.is_paused:
             return max(self.paused, self.floor)
-        wish = self._predict(meter) if self.is_adaptive else self._grow(meter.watched_for)
+        wish = self._predict(meter) if self.is_adaptive else self._grow(meter.running_for)
         return max(self.floor, min(wish, self.ceiling))
 
     def delay_after_failure(self, failures: int) -> float:
@@ -212,7 +264,7 @@ class PollPolicy:
         Grows by the factor, but no silence is left before at least thirty polls were spread over it.
         """
         top = max(self.floor, min(self.ceiling, self.lost_after / 30))
-        steps = min(failures - 1, math.log(top / self.floor, self.factor) + 1)  # beyond, a power would overflow
+        steps = min(failures - 1, math.log(top / self.floor, self.factor))  # beyond, a power would overflow
         # Where polls are rare, one bad poll must not lose the watch before it is followed by another.
         return min(top, self.floor * math.pow(self.factor, steps), self.lost_after / 2)
 
@@ -224,6 +276,18 @@ class PollPolicy:
         return self.floor + (self.factor - 1) * since
 
     def _predict(self, meter: Meter[Any]) -> float:
-        if meter.eta is None or not meter.has_moved:
-            return min(self._grow(meter.stalled_for), max(5.0, meter.watched_for / 10))
-        return meter.eta / 2
+        if meter.pace is None or meter.left is None:
+            blind = max(_BLIND * self.floor, meter.running_for * _LATE)
+            return min(blind, max(self._grow(meter.stalled_for), meter.running_for * _AFRESH))
+        spread = meter.left * meter.pace.doubt
+        rest = meter.pace.at + meter.left - meter.at
+        wish = self._approach(rest, spread) if rest > 0 else self._pass_by(-rest, spread)
+        return max(_NEAR * self.floor, min(wish, meter.running_for * _UNAWARE))
+
+    def _approach(self, rest: float, spread: float) -> float:
+        """The step when the end should come in `rest` seconds, and may come so many earlier or later."""
+        return max(rest * _SURE / (1 + _WARY * spread / rest), spread * _OF_SPREAD)
+
+    def _pass_by(self, overdue: float, spread: float) -> float:
+        """The step when the end should have come before so many seconds."""
+        return min(overdue * _OVERDUE, max(_BLIND * self.floor, overdue * _LONG_OVERDUE, spread * _OF_SPREAD))

@@ -5,7 +5,6 @@ Pure: time comes in as numbers. The reducer keeps a fixed amount of state howeve
 
 from __future__ import annotations
 
-import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -15,6 +14,7 @@ import orjson
 from closebulk_async.convert import format_datetime, parse_datetime
 from closebulk_async.errors import CloseBulkError, InvalidRequestError, WaitError
 from closebulk_async.models import MODEL_OF_KIND, BulkAction, JobRef, Phase, Status
+from closebulk_async.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,28 +109,31 @@ class Progress(Generic[A_co]):
 
 @attrs.frozen(kw_only=True)
 class Meter(Generic[A_co]):
-    """What the reducer remembers between two polls. Times are a monotonic clock's seconds."""
+    """What the reducer remembers between two polls. Times are a monotonic clock's seconds.
+
+    `since` is the first good poll, or the first after a pause: nothing is measured across one. An age by the dates of
+    the action would know of a pause, of a queue and of another clock's error only that time has passed, and take all of
+    it for work.
+    """
 
     action: A_co
     at: float
     processed: int
     total: int | None
-    first_at: float
-    first_processed: int
-    counted_at: float
-    recent_rate: float | None
+    since: float
     moved_at: float
+    pace: Pace | None
     paused_since: datetime | None
-
-    @property
-    def watched_for(self) -> float:
-        """Seconds between the first good poll and the latest one."""
-        return self.at - self.first_at
 
     @property
     def stalled_for(self) -> float:
         """Seconds between the good poll that first showed this state and the latest good poll."""
         return self.at - self.moved_at
+
+    @property
+    def running_for(self) -> float:
+        """Seconds between `since` and the latest good poll."""
+        return self.at - self.since
 
     @property
     def has_moved(self) -> bool:
@@ -146,25 +149,29 @@ class Meter(Generic[A_co]):
 
     @property
     def rate(self) -> float | None:
-        """Objects per second: the geometric mean of the rate since the first poll and that of the last step seen.
+        """Objects per second, see `Pace`; None until the counter was seen to move."""
+        return None if self.pace is None else self.pace.rate
 
-        The one is steady and slow to notice a change, the other the reverse; both are off by factors, not by amounts,
-        which is what a geometric mean evens out.
+    @property
+    def left(self) -> float | None:
+        """Seconds between the latest movement of the counter and its last one, by the rate.
+
+        None where nothing was measured or counted.
         """
-        span = self.counted_at - self.first_at
-        if self.recent_rate is None or span <= 0:
+        if self.pace is None or self.total is None:
             return None
-        return math.sqrt(self.recent_rate * (self.processed - self.first_processed) / span)
+        left = max(0, self.total - self.processed) / self.pace.rate
+        return left if left < LONGEST_ETA else None
 
     @property
     def eta(self) -> float | None:
         """Seconds that the job still takes, as of the latest good poll; None where nothing was measured or it rests."""
         if self.action.is_done:
             return 0.0
-        if self.action.phase is not Phase.RUNNING or self.total is None or not self.rate:
+        left = self.left
+        if left is None or self.pace is None or self.action.phase is not Phase.RUNNING:
             return None
-        left = max(0, self.total - self.processed) / self.rate
-        return max(0.0, left - (self.at - self.counted_at)) if left < LONGEST_ETA else None
+        return max(0.0, self.pace.at + left - self.at)
 
 
 def observe(previous: Meter[A] | None, action: A, *, at: float, now: datetime) -> Meter[A]:
@@ -176,34 +183,39 @@ def observe(previous: Meter[A] | None, action: A, *, at: float, now: datetime) -
             at=at,
             processed=processed,
             total=total,
-            first_at=at,
-            first_processed=processed,
-            counted_at=at,
-            recent_rate=None,
+            since=at,
             moved_at=at,
-            paused_since=_paused_since(None, action, now, earliest=None),
+            pace=None,
+            paused_since=_paused_since(None, action, now, earliest=None) if action.is_paused else None,
         )
     processed = max(processed, previous.processed)
     total = previous.total if total is None else total
-    counted = processed > previous.processed
-    moved = counted or total != previous.total or action.status != previous.action.status
-    if counted and at > previous.counted_at:
-        recent_rate: float | None = (processed - previous.processed) / (at - previous.counted_at)
-    else:
-        recent_rate = previous.recent_rate
-    return attrs.evolve(
-        previous,
+    before = previous.action
+    moved = processed > previous.processed or total != previous.total or action.status != before.status
+    has_rested = action.is_paused or before.is_paused
+    return Meter(
         action=action,
         at=at,
         processed=processed,
         total=total,
-        counted_at=at if counted else previous.counted_at,
-        recent_rate=recent_rate,
+        since=at if has_rested else previous.since,
         moved_at=at if moved else previous.moved_at,
+        pace=None if has_rested else _measure(previous, processed, at),
         paused_since=_paused_since(
             previous.paused_since, action, now, earliest=now - timedelta(seconds=at - previous.at)
-        ),
+        )
+        if action.is_paused
+        else None,
     )
+
+
+def _measure(previous: Meter[Any], processed: int, at: float) -> Pace | None:
+    gained = processed - previous.processed
+    if not gained:
+        return previous.pace
+    if previous.pace is None:
+        return Pace.begin(processed, gained=gained, since=previous.since, before=previous.at, at=at)
+    return previous.pace.move(processed, before=previous.at, at=at)
 
 
 def count_objects(action: BulkAction) -> tuple[int, int | None]:
@@ -214,15 +226,11 @@ def count_objects(action: BulkAction) -> tuple[int, int | None]:
     return processed, getattr(action, "n_objects", None)
 
 
-def _paused_since(
-    before: datetime | None, action: BulkAction, now: datetime, *, earliest: datetime | None
-) -> datetime | None:
+def _paused_since(before: datetime | None, action: BulkAction, now: datetime, *, earliest: datetime | None) -> datetime:
     """When the pause began: the service says only when it last touched the action.
 
     Not before `earliest`, the poll that showed it running; None where no poll did.
     """
-    if not action.is_paused:
-        return None
     if before is not None:
         return before
     touched: datetime | None = getattr(action, "date_updated", None)
