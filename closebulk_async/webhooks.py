@@ -104,20 +104,24 @@ class _Receiver:
 
     async def _read(self, request: web.Request) -> bytes:
         """The body. The application's own bound (`client_max_size`) may be smaller or none."""
-        chunks, size = [], 0
+        _check_size(request.content_length or 0)
+        body = bytearray()
         try:
             async with self.clock.timeout(BODY_SECONDS):
                 async for chunk in request.content.iter_any():
-                    size += len(chunk)
-                    if size > MAX_BODY:
-                        raise web.HTTPRequestEntityTooLarge(max_size=MAX_BODY, actual_size=size)
-                    chunks.append(chunk)
+                    body += chunk
+                    _check_size(len(body))
         except TimeoutError:
             raise web.HTTPRequestTimeout from None
-        return b"".join(chunks)
+        return bytes(body)
 
     def _note_refusal(self, exc: InvalidWebhookError) -> None:
         """Warn of the first of several: anybody may send what is refused, and must not fill the log's warnings."""
         level = logging.INFO if self.is_refusing else logging.WARNING
         self.is_refusing = True
         logger.log(level, "refused a webhook: %s", exc)
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_BODY:
+        raise web.HTTPRequestEntityTooLarge(max_size=MAX_BODY, actual_size=size)
