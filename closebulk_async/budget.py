@@ -60,6 +60,16 @@ vendor documents."""
 FORGOTTEN_AFTER = 2
 """Windows after which a limit that no answer shows any more is none: the key's and the organization's take turns."""
 
+PROBING = 0.99
+"""What each success leaves of a pace that was measured: doubled after seventy of them. Limits that do not show are
+temporary, and one more 429 in a hundred requests is what it costs to learn that one is still there."""
+
+FASTEST = 1e-3
+"""Seconds between requests at which a measured pace holds nobody up, and is none any more."""
+
+SLOWEST = 5.0
+"""Seconds between requests, as far as 429s may slow them down: a few of them tell little of a limit."""
+
 ROUNDING = 1e-6
 """Seconds by which the pace may be early: the sum of two instants and their difference need not be equal."""
 
@@ -114,14 +124,19 @@ class Budget:
     """When the next request is due at an even pace; those within a burst come earlier."""
     _stopped_until: float = -math.inf
     _windows: dict[float, _Window] = attrs.field(factory=dict)
+    _interval: float = 0.0
+    """Seconds between requests under a limit that the windows do not tell of, as far as 429s have shown it."""
+    _began: float = math.inf
+    _successes: int = 0
+    """Since the last stop: when the first request went, and how many succeeded."""
 
     def wait(self, priority: Priority, *, now: float) -> float:
         """Seconds until a request of this priority may go: 0.0 at once, infinity when an answer has to come first."""
         if now < self._stopped_until:
             return self._stopped_until - now
-        if not self._windows:
-            return 0.0 if self.in_flight < self._width else math.inf
-        wait = 0.0
+        if not self._windows and self.in_flight >= self._width:
+            return math.inf
+        wait = self._early(0.0, now=now) if self._interval else 0.0
         for window in self._windows.values():
             if now >= window.ends_at:
                 self._begin_anew(window, now)
@@ -130,9 +145,13 @@ class Budget:
                 wait = max(wait, window.ends_at - now)
                 window.awaited_by = min(priority, window.awaited_by or priority)
             else:
-                early = self._due - now - BURST[priority] * window.length
-                wait = max(wait, early if early > ROUNDING else 0.0)
+                wait = max(wait, self._early(BURST[priority] * window.length, now=now))
         return wait
+
+    def _early(self, burst: float, *, now: float) -> float:
+        """Seconds until the next request is due at the pace, or as much before as a burst may be."""
+        early = self._due - now - burst
+        return early if early > ROUNDING else 0.0
 
     def stopped_for(self, *, now: float) -> float:
         """Seconds for which a 429 still stops the group."""
@@ -140,10 +159,11 @@ class Budget:
 
     def take(self, priority: Priority, *, now: float) -> None:
         """Count a request that goes now."""
-        interval = 0.0
+        interval = self._interval
         for window in self._windows.values():
             left = window.lowest - self.in_flight - (window.kept if priority is Priority.POLL else 0.0)
             interval = max(interval, (window.ends_at - now) / max(1.0, left))
+        self._began = min(self._began, now)
         self.in_flight += 1
         self._due = max(self._due, now) + interval
 
@@ -166,6 +186,9 @@ class Budget:
                 del self._windows[window.limit]
         if sight.stopped_for is None:
             self._width = min(self._width + 1, MOST_WIDTH)
+            self._successes += 1
+            if self._interval:
+                self._interval = self._interval * PROBING if self._interval > FASTEST else 0.0
         else:
             self._stop(sight.stopped_for, now=now)
 
@@ -185,10 +208,22 @@ class Budget:
     def _stop(self, seconds: float, *, now: float) -> None:
         if now >= self._stopped_until:  # what was under way together is stopped together, and counts once
             self._width = max(1, self._width // 2)
+            if self._successes and all(window.lowest >= 1 for window in self._windows.values()):
+                self._measure(seconds, now=now)
+            self._began, self._successes = now + seconds, 0
         self._stopped_until = max(self._stopped_until, now + seconds)
         # At an even pace from then on: all who waited for it would go at once.
         longest = max((window.length for window in self._windows.values()), default=0.0)
-        self._due = max(self._due, self._stopped_until + BURST[Priority.CALL] * longest)
+        burst = 0.0 if self._interval else BURST[Priority.CALL] * longest
+        self._due = max(self._due, self._stopped_until + burst)
+
+    def _measure(self, seconds: float, *, now: float) -> None:
+        """A limit of which nothing was known allows so many requests in so much time, the stop included.
+
+        And one after each stop: a pace that was slow for other reasons must not make the next one slower still.
+        """
+        span = now + seconds - self._began
+        self._interval = max(self._interval, min(span / self._successes, seconds, SLOWEST))
 
     def _begin_anew(self, window: _Window, now: float) -> None:
         if window.awaited_by is not None:

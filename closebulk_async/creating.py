@@ -23,7 +23,7 @@ from closebulk_async.errors import (
 )
 from closebulk_async.fencing import Fences
 from closebulk_async.fingerprints import fingerprint_of
-from closebulk_async.intents import Intent, State
+from closebulk_async.intents import Fence, Intent, State
 from closebulk_async.journal import Journal
 from closebulk_async.owning import Ownership, Standing
 from closebulk_async.recovering import Recovery
@@ -154,16 +154,17 @@ class Creation:
                 shop.transport, self._start, most=self._options.max_matches, timeout=self._options.timeout
             )
         request = build_create(held.kind, held.body)
-        # Before the list is read: what others start while this one waits would have to be told from its own action.
+        # Before it waits for its place: all that begin to wait at one moment share one reading.
+        fence = await shop.fences.take(held.kind)
+        # Before the intent says that it is being sent: a crash meanwhile leaves nothing in doubt.
         await shop.transport.admit(request.group, self._patience, self._delivery)
         try:
-            return await self._post(held, request)
+            return await self._post(held, request, fence)
         finally:
             shop.transport.dismiss(request.group, self._delivery)
 
-    async def _post(self, held: Intent, request: Request) -> Intent:
+    async def _post(self, held: Intent, request: Request, fence: Fence) -> Intent:
         shop = self._shop
-        fence = await shop.fences.take(held.kind)
         try:
             async with shop.ownership.renewing(held.id):
                 self._action = await start_once(

@@ -161,10 +161,8 @@ class MemoryLimiter:
         self._serve(line)
 
     def _refuse_hopeless(self, line: _Line, stopped_until: float) -> None:
-        for queue in line.queues:
-            for waiter in queue:
-                if waiter.until < stopped_until:
-                    self._refuse(line, waiter)
+        for waiter in [waiter for queue in line.queues for waiter in queue if waiter.until < stopped_until]:
+            self._refuse(line, waiter)
 
     def _refuse(self, line: _Line, waiter: _Waiter) -> None:
         if not waiter.turn.done():

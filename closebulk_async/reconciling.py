@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from closebulk_async.errors import APIError, ClientClosedError, CloseBulkError, JournalError, UnfencedStartError
+from closebulk_async.errors import (
+    APIError,
+    ClientClosedError,
+    CloseBulkError,
+    JournalError,
+    RateLimitedError,
+    UnfencedStartError,
+)
 from closebulk_async.fencing import seems_older
 from closebulk_async.fingerprints import echoed_fields, fingerprint_of_action, may_come_from
 from closebulk_async.intents import Fence, Intent, State
@@ -158,5 +165,5 @@ def _is_hopeless(finding: Finding) -> bool:
     """Whether the next look would end like this one."""
     error = finding.error
     if isinstance(error, APIError):
-        return is_rejection(error.status or 0)
+        return is_rejection(error.status or 0) or isinstance(error, RateLimitedError)
     return isinstance(error, UnfencedStartError | ClientClosedError)
