@@ -186,26 +186,22 @@ def observe(previous: Meter[A] | None, action: A, *, at: float, now: datetime) -
             since=at,
             moved_at=at,
             pace=None,
-            paused_since=_paused_since(None, action, now, earliest=None) if action.is_paused else None,
+            paused_since=_find_pause(None, action, at=at, now=now),
         )
     processed = max(processed, previous.processed)
     total = previous.total if total is None else total
-    before = previous.action
-    moved = processed > previous.processed or total != previous.total or action.status != before.status
-    has_rested = action.is_paused or before.is_paused
+    has_moved = processed > previous.processed or total != previous.total or action.status != previous.action.status
+    paused_since = _find_pause(previous, action, at=at, now=now)
+    has_rested = paused_since is not None or previous.paused_since is not None
     return Meter(
         action=action,
         at=at,
         processed=processed,
         total=total,
         since=at if has_rested else previous.since,
-        moved_at=at if moved else previous.moved_at,
+        moved_at=at if has_moved else previous.moved_at,
         pace=None if has_rested else _measure(previous, processed, at),
-        paused_since=_paused_since(
-            previous.paused_since, action, now, earliest=now - timedelta(seconds=at - previous.at)
-        )
-        if action.is_paused
-        else None,
+        paused_since=paused_since,
     )
 
 
@@ -226,14 +222,18 @@ def count_objects(action: BulkAction) -> tuple[int, int | None]:
     return processed, getattr(action, "n_objects", None)
 
 
-def _paused_since(before: datetime | None, action: BulkAction, now: datetime, *, earliest: datetime | None) -> datetime:
-    """When the pause began: the service says only when it last touched the action.
+def _find_pause(previous: Meter[Any] | None, action: BulkAction, *, at: float, now: datetime) -> datetime | None:
+    """When the pause began that a poll shows: the service says only when it last touched the action.
 
-    Not before `earliest`, the poll that showed it running; None where no poll did.
+    Not before the last poll that showed it running.
     """
-    if before is not None:
-        return before
+    if not action.is_paused:
+        return None
+    if previous is not None and previous.paused_since is not None:
+        return previous.paused_since
     touched: datetime | None = getattr(action, "date_updated", None)
     if touched is None:
         return now
-    return min(touched if earliest is None else max(touched, earliest), now)
+    if previous is not None:
+        touched = max(touched, now - timedelta(seconds=at - previous.at))
+    return min(touched, now)
