@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from closebulk_async.errors import (
@@ -13,6 +14,7 @@ from closebulk_async.errors import (
     DuplicateWebhookError,
     NotFoundError,
     PermissionDeniedError,
+    RateLimitedError,
     SignatureKeyNotShown,
     TransportError,
     asked_wait,
@@ -110,15 +112,13 @@ class Webhooks:
 
     async def delete(self, id: str | Webhook) -> None:
         """Unsubscribe. Raises NotFoundError where there is no such subscription."""
+        # Before, because the 404 of a DELETE would not tell: aiohttp sends one again by itself when it is cut off.
+        await self.get(id)
 
-        async def is_gone() -> bool | None:
-            try:
-                await self.get(id)
-            except NotFoundError:
-                return True
+        async def send_again() -> None:
             return None
 
-        await self._write(build_delete_webhook(_to_id(id)), _read_deleted, find=is_gone)
+        await self._write(build_delete_webhook(_to_id(id)), _read_deleted, find=send_again)
 
     async def ensure(
         self,
@@ -134,9 +134,9 @@ class Webhooks:
         `final_only` are those of `job_events`. Other active subscriptions to `url` are logged: with them, events come
         several times.
 
-        `signature_key` is the one that an earlier call returned and the caller kept, None at the first time. The
-        returned `signature_key` is never None: keep it if it is another one. Raises SignatureKeyNotShown where the
-        subscription exists and its key was not given, so that nobody listens without a key.
+        `signature_key` is the one that an earlier call returned and the caller kept, None at the first time. What this
+        returns always has one: keep it if it is another. Raises SignatureKeyNotShown where the subscription exists and
+        its key was not given, so that nobody listens without a key.
         """
         check_url(url)
         events = job_events(kinds, final_only=final_only)
@@ -196,12 +196,13 @@ def _is_plain(exc: CloseBulkError) -> bool:
     """Whether an error leaves no doubt that nothing was done."""
     if isinstance(exc, TransportError):
         return not exc.sent
-    return isinstance(exc, APIError) and is_rejection(exc.status or 0)
+    # Without a status where the budget had no place for it.
+    return isinstance(exc, RateLimitedError) or (isinstance(exc, APIError) and is_rejection(exc.status or 0))
 
 
-def _read_deleted(request: Request, response: Response) -> bool:
-    check_status(request, response)
-    return True
+def _read_deleted(request: Request, response: Response) -> None:
+    if response.status != HTTPStatus.NOT_FOUND:
+        check_status(request, response)
 
 
 def _to_id(webhook: str | Webhook) -> str:

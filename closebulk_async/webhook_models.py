@@ -39,7 +39,7 @@ class Webhook(JSONValue):
     events: list[dict[str, Any]]
     verify_ssl: bool
     event_filter: dict[str, Any] | None
-    signature_key: str | None
+    signature_key: str
     extra: Mapping[str, Any] = NOTHING_EXTRA
 
     @property

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from closebulk_async.convert import decode, decode_page
+from closebulk_async.convert import converter
 from closebulk_async.errors import (
     BadRequestError,
     DecodeError,
@@ -62,11 +62,12 @@ def job_events(kinds: Iterable[Kind | str] | None = None, *, final_only: bool = 
         raise InvalidRequestError(message)
     final: Mapping[str, Mapping[str, Any] | None] = {"updated": dict(IS_FINAL), "completed": None, "paused": None}
     wanted = final if final_only else dict.fromkeys(JOB_ACTIONS)
-    return [
+    events = [
         {"object_type": f"{BULK_ACTION}{kind}", "action": action, "extra_filter": extra_filter}
         for kind in (Kind if kinds is None else dict.fromkeys(map(parse_kind, kinds)))
         for action, extra_filter in wanted.items()
     ]
+    return check_events(events)
 
 
 def is_like(
@@ -181,16 +182,27 @@ def read_webhook(request: Request, response: Response) -> Webhook:
         if DUPLICATE.lower() not in str(exc.body).lower():
             raise
         raise _duplicate(exc) from None
-    return _read(lambda: _whole(decode(response.body, Webhook)), request, response)
+    return _read(lambda: _structure(orjson.loads(response.body)), request, response)
 
 
 def read_webhooks(request: Request, response: Response) -> Sequence[Webhook]:
     """The subscriptions of an answer. Raises the APIError of its status, or DecodeError."""
     check_status(request, response)
-    return _read(lambda: [_whole(row) for row in decode_page(response.body, Webhook)[0]], request, response)
+    return _read(lambda: [_structure(row) for row in _rows(orjson.loads(response.body))], request, response)
 
 
-def _whole(webhook: Webhook) -> Webhook:
+def _rows(page: object) -> Sequence[object]:
+    rows = page.get("data") if isinstance(page, Mapping) else None
+    if not isinstance(rows, list):
+        message = "there is no list under 'data'"
+        raise ValueError(message)  # noqa: TRY004 - as all that does not fit
+    return rows
+
+
+def _structure(row: object) -> Webhook:
+    if isinstance(row, Mapping) and row.get("signature_key", "") is None:  # another way not to show it
+        row = {name: item for name, item in row.items() if name != "signature_key"}
+    webhook: Webhook = converter().structure(row, Webhook)
     if not ID_PATTERN.fullmatch(webhook.id):
         message = "'id' holds what is no id"
         raise ValueError(message)
