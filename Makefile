@@ -36,7 +36,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos test-python-backoff lint format types bench bench-starts build lock clean check-python
+.PHONY: help demo test chaos test-python-backoff lint format types bench bench-speed bench-starts bench-waits build lock clean check-python
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,9 @@ chaos: $(DEV) ## kill a thousand processes in the middle of a start, and try man
 bench-starts: $(DEV) ## measure safe starts: second jobs beside the vendor's client, what the journal costs
 	$(BIN)/python -m benchmarks starts
 
+bench-waits: $(DEV) ## measure waits: requests and lateness beside the pollers of other SDKs, fleets, memory and CPU
+	$(BIN)/python -m benchmarks waits
+
 test-python-backoff: check-python ## run the tests with python-backoff in the place of backoff
 	@echo "== A second environment, where python-backoff takes the place of backoff"
 	@$(PYTHON) -m venv --clear $(VENV)-python-backoff
@@ -84,9 +87,11 @@ format: $(DEV) ## let ruff format and fix
 types: $(DEV) ## mypy --strict
 	$(BIN)/mypy
 
-bench: $(DEV) ## measure side by side with other clients (needs nginx)
+bench: bench-speed bench-starts bench-waits ## measure everything (needs nginx)
+
+bench-speed: $(DEV) ## measure side by side with other clients (needs nginx)
 	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || { \
-		echo "make bench serves its pages with nginx, which is not here. On Debian: apt-get install nginx-light" >&2; exit 1; }
+		echo "make bench-speed serves its pages with nginx, which is not here. On Debian: apt-get install nginx-light" >&2; exit 1; }
 	$(BIN)/python -m benchmarks
 
 build: $(DEV) ## make the sdist and the wheel in dist/

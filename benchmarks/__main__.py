@@ -1,4 +1,4 @@
-"""`python -m benchmarks [speed|starts] [--quick] [--only SUITE] [--output FOLDER]`: measure, print, keep results."""
+"""`python -m benchmarks [speed|starts|waits] [--quick] [--only SUITE] [--output FOLDER]`: measure, print, record."""
 
 from __future__ import annotations
 

@@ -23,7 +23,8 @@ Round: TypeAlias = dict[str, float]
 class Effort:
     """How long to measure: fresh processes in each session, and in each of its rounds one slice for everything.
 
-    `starts` is how many meet faults, `intents` how many make a journal a full one.
+    `starts` is how many meet faults, `intents` how many make a journal a full one, `jobs`
+    how many a poller waits for.
     """
 
     sessions: int
@@ -31,13 +32,14 @@ class Effort:
     slice_seconds: float
     starts: int
     intents: int
+    jobs: int
 
 
 # The speed of a shared machine drifts by a third within seconds. Slices this short that follow each other see the same
 # machine, so the ratio inside a round is what counts. One process differs from the next by some per cent, whatever the
 # rounds say, by luck with its memory layout and hash seeds: more sessions tell more than more rounds.
-FULL: Final = Effort(sessions=6, rounds=12, slice_seconds=0.1, starts=1000, intents=10_000)
-QUICK: Final = Effort(sessions=1, rounds=1, slice_seconds=0.02, starts=22, intents=100)
+FULL: Final = Effort(sessions=6, rounds=12, slice_seconds=0.1, starts=1000, intents=10_000, jobs=200)
+QUICK: Final = Effort(sessions=1, rounds=1, slice_seconds=0.02, starts=22, intents=100, jobs=2)
 WARM_UP_ROUNDS: Final = 2
 DISK: Final = Path("/var/tmp")  # noqa: S108 - `/tmp` may be memory, where a promise about a disk would be cheap
 

@@ -18,12 +18,16 @@ from benchmarks.harness import Effort, Round
 
 _PACKAGES: Final = (
     "aiohttp",
+    "aiosalesforce",
     "aiosqlite",
     "attrs",
+    "azure-core",
     "cattrs",
     "closebulk-async",
     "closeio",
+    "google-api-core",
     "httpx",
+    "openai",
     "orjson",
     "pydantic",
     "requests",

@@ -1,10 +1,10 @@
-"""The two reports: how fast the client is beside others, and what safe starts are worth and cost."""
+"""The reports: how fast the client is beside others, what safe starts are worth and cost, and what waits cost."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from benchmarks import decoding, figures, harness, imports, journaling, second_jobs, simulated, traffic
+from benchmarks import decoding, figures, harness, imports, journaling, polling, second_jobs, simulated, traffic
 from benchmarks.report import Report
 
 SPEED: Final = Report(
@@ -42,4 +42,26 @@ memory, `disk.fsync` what it takes to write {journaling.COMMIT_BYTES // 1024} kB
     counts={"second_jobs": second_jobs.render},
 )
 
-REPORTS: Final = {"speed": SPEED, "starts": STARTS}
+WAITS: Final = Report(
+    name="waits",
+    title="Waiting",
+    how_to_read=f"""\
+Time is virtual in all tables: it jumps to the next thing that is due, so that every instant is exact and no figure
+depends on the machine. *Late* is how long after its end a job is known to have ended.
+
+Pollers: each library is the real one, with its defaults, behind a stub of its transport that speaks its own service's
+words; this SDK talks to the package's simulator over a socket. All wait for the same {harness.FULL.jobs} jobs, one
+after the other: 5 s to 2 h (log-uniform), rates that change and stall, counters that move in batches. *Requests* are
+reads of a status: no start, no result. *Requests of {polling.AWAITERS} awaiters* is how many times as many it takes
+when so many await each job at once; aiosalesforce has no wait without a start, so they would start as many jobs. In
+the next two columns the second read of a job is a 503, or has a status word that the library does not know. Then the
+consumer is cancelled {polling.LEFT_AFTER:g} s after it began: *tasks left* are those that are still there
+{polling.WATCHED_FOR / 60:g} minutes later; the last columns are what was asked for meanwhile, and the requests to
+change the job.
+""",
+    suites={"polling": polling.measure},
+    comparisons=(),
+    counts={"polling": polling.render},
+)
+
+REPORTS: Final = {"speed": SPEED, "starts": STARTS, "waits": WAITS}
