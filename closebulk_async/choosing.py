@@ -64,10 +64,15 @@ class Target:
         self.misses = 0
         """Pages in a row that should have shown it and did not."""
         self.due_since: float | None = None
-        """Since when its poll waits for a request; None where it is not due, or the request is under way."""
+        """Since when a poll of it is due that no answer has come to yet; None where none is."""
         self.is_urgent = False
         self.errand: Errand | None = None
         """The request under way that was sent for it."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Its poll is due, and waits for a request."""
+        return self.due_since is not None and self.errand is None
 
     @property
     def whole(self) -> BulkAction | None:
@@ -96,6 +101,8 @@ class Errand:
     is_search: bool = False
     """It reads on in the list, to find actions that stand nobody knows where."""
     value: float = 0.0
+    place: float | None = None
+    """Of the first of them; the row at which that is, and so `skip`, is worked out when the request is sent."""
 
     @property
     def wants_whole(self) -> bool:
@@ -130,28 +137,37 @@ class Pause:
 class Search:
     """Reads page after page for actions that stand nobody knows where, as long as that finds enough of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, listing: Listing) -> None:
         """Begin at the first row."""
-        self._skip = 0
+        self._listing = listing
+        self._place: float | None = None
         self._yield = HOPED
         self._pause = Pause()
+        self.is_under_way = False
+        """A page of it is being read."""
 
     def propose(self, lost: Sequence[Target], now: float) -> Errand | None:
         """The next page, for `lost`; None where they are too few, or reading on would not find them."""
-        if len(lost) < LOST_WORTH_SEEKING or not self._pause.is_over(now):
+        if len(lost) < LOST_WORTH_SEEKING or self.is_under_way or not self._pause.is_over(now):
             return None
+        if self._place is None:
+            self._place = self._listing.place_of(0)
         value = min(self._yield, len(lost)) * _weigh(lost[0], now)
-        return Errand(list(lost[:MAX_PAGE]), skip=self._skip, is_search=True, value=value)
+        return Errand(list(lost[:MAX_PAGE]), place=self._place, is_search=True, value=value)
 
-    def learn(self, *, found: int, n_rows: int, has_more: bool, now: float) -> None:
-        """Take in how many a page has found."""
+    def learn(self, *, found: int, ends_at: int, has_more: bool, now: float) -> None:
+        """Take in how many a page has found that ended before the row `ends_at`."""
         self._yield = (self._yield + found) / 2
-        self._skip += max(1, n_rows - 5)  # rows may have moved
+        self._place = self._listing.place_of(ends_at) if has_more else None
         if found:
             self._pause.end()
         if not has_more or self._yield < WORTH_A_PAGE:
             self._pause.begin(now)
-            self._skip, self._yield = 0, HOPED
+            self._yield = HOPED
+
+    def restart(self) -> None:
+        """Begin at the first row again: where it had come to means nothing any more."""
+        self._place = None
 
 
 class Chooser:
@@ -160,9 +176,11 @@ class Chooser:
     def __init__(self) -> None:
         """Know nothing of the list."""
         self._listing = Listing()
-        self._search = Search()
+        self._search = Search(self._listing)
         self._plan: list[Errand] = []
         self._planned_at = 0.0
+        self._lost: list[Target] = []
+        """Due, by the latest plan, and nobody knows where they stand."""
         self._poor_pages = 0
         self._pages = Pause()
         self._newcomers_lead = 1.0
@@ -175,18 +193,33 @@ class Chooser:
         if len(due) <= FEW or not self._plan or now - self._planned_at > PLAN_LASTS:
             self._plan = sorted(self._make_plan(due, now), key=attrgetter("value"))
             self._planned_at = now
-        while self._plan:
+        self._lost = [target for target in self._lost if target.is_waiting and target.place is None]
+        search = self._search.propose(self._lost, now) if self._pages.is_over(now) else None
+        while self._plan and (search is None or self._plan[-1].value > search.value):
             errand = self._plan.pop()
-            errand.targets = [target for target in errand.targets if target.due_since is not None]
+            errand.targets = [target for target in errand.targets if target.is_waiting]
             if errand.targets:
-                return errand
-        return Errand([due[0]])
+                return self._find_row(errand)
+        return Errand([due[0]]) if search is None else self._find_row(search)
+
+    def _find_row(self, errand: Errand) -> Errand:
+        """Say where its page begins, by what is known now: rows come while an errand waits for its turn."""
+        if errand.place is not None:
+            errand.skip = max(0, int(self._listing.index_of(errand.place) - self._listing.margin))
+        if errand.is_search:
+            self._search.is_under_way = True
+        return errand
 
     def shun_pages(self, now: float) -> None:
         """Read none for a while."""
         self._pages.begin(now)
         self._poor_pages = 0
         self._plan = []
+
+    def end(self, errand: Errand) -> None:
+        """For each errand once, when its request has been answered, has failed or was given up."""
+        if errand.is_search:
+            self._search.is_under_way = False
 
     def learn(
         self,
@@ -201,6 +234,7 @@ class Chooser:
         """Take in what a page showed: the watched actions and the row of each."""
         has_changed = self._listing.learn([(place, row) for target, row in seen if (place := target.place) is not None])
         if has_changed:
+            self._search.restart()
             for target in watched:
                 target.place = None
         self._judge(errand, {target for target, _ in seen}, n_rows=n_rows, has_more=has_more, now=now)
@@ -214,7 +248,7 @@ class Chooser:
         missing = [target for target in errand.targets if target not in seen]
         if errand.is_search:
             found = sum(target.place is None for target in seen)
-            self._search.learn(found=found, n_rows=n_rows, has_more=has_more, now=now)
+            self._search.learn(found=found, ends_at=(errand.skip or 0) + n_rows, has_more=has_more, now=now)
         else:
             self._judge_newcomers([target for target in errand.targets if target.place is None], seen, now)
             known = [target for target in errand.targets if target.place is not None]
@@ -256,9 +290,7 @@ class Chooser:
             lost += newcomers
         yield from self._make_pages(standing, now)
         yield from (_alone(target, now) for target in lost)
-        search = self._search.propose(lost, now)
-        if search is not None:
-            yield search
+        self._lost = lost
 
     def _is_front_worth(self, n_newcomers: int, now: float) -> bool:
         return self._newcomers.is_over(now) and max(n_newcomers, self._first_page_shows) >= WORTH_A_PAGE
@@ -272,19 +304,19 @@ class Chooser:
         for place, target in standing:
             index = index_of(place)
             if group and index >= end:
-                yield _together(group, first - margin, now)
+                yield _together(group, first, now)
                 group = []
             if not group:
-                first, end = index, index + MAX_PAGE - 2 * margin
+                first, end = place, index + MAX_PAGE - 2 * margin
             group.append(target)
         if group:
-            yield _together(group, first - margin, now)
+            yield _together(group, first, now)
 
 
-def _together(targets: list[Target], first: float, now: float) -> Errand:
+def _together(targets: list[Target], place: float, now: float) -> Errand:
     if len(targets) == 1 and targets[0].place is not None and targets[0].company < WORTH_A_PAGE:
         return _alone(targets[0], now)
-    return Errand(targets, skip=max(0, int(first)), value=sum(_weigh(target, now) for target in targets))
+    return Errand(targets, place=place, value=sum(_weigh(target, now) for target in targets))
 
 
 def _alone(target: Target, now: float) -> Errand:

@@ -70,6 +70,7 @@ class Desk:
         target.is_urgent = target.is_urgent or urgent
         if target.due_since is None:
             target.due_since = self._clock.monotonic()
+        if target.is_waiting:
             self._due[target] = None
         self._queue()
 
@@ -131,6 +132,8 @@ class Desk:
             for target in list(self._due if errand is None else errand.targets):
                 target.fail(exc)
         finally:
+            if errand is not None:
+                self._chooser.end(errand)
             if self._queued is asyncio.current_task():
                 self._queued = None
                 self._queue()
@@ -138,7 +141,7 @@ class Desk:
     def _choose(self, now: float) -> Errand:
         errand = self._chooser.choose(list(self._due), now=now)
         for target in errand.targets:
-            self._settle(target)
+            del self._due[target]
             target.errand = errand
         task = asyncio.current_task()
         if task is not None:
@@ -167,7 +170,8 @@ class Desk:
             await self._hand_out(target, action, errand, asked_at)
         for target in list(errand.targets):  # whom the page did not show
             target.errand = None
-            self.ask(target)
+            if target.due_since is not None:
+                self.ask(target)
 
     async def _read_page(self, errand: Errand, skip: int) -> list[tuple[Target, BulkAction]]:
         """Every watched action that the page shows, with all fields."""

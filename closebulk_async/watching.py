@@ -169,7 +169,7 @@ class Watch(Target):
 
     @property
     def _is_asking(self) -> bool:
-        return self.due_since is not None or self.errand is not None
+        return self.due_since is not None
 
     @property
     def _lost_at(self) -> float | None:
