@@ -57,6 +57,9 @@ SHORTEST_WINDOW = 5.0
 """Seconds. The length of a window is seen only at its beginning; until then it is taken for the shortest one that the
 vendor documents."""
 
+LONGEST_WINDOW = 3600.0
+"""Seconds. Whatever names a later reset is a mistake, such as an instant, and must not hold anybody up."""
+
 FORGOTTEN_AFTER = 2
 """Windows after which a limit that no answer shows any more is none: the key's and the organization's take turns."""
 
@@ -175,26 +178,27 @@ class Budget:
         """Count a request that has ended; None where there is no answer."""
         self.in_flight -= 1
         shown = None if sight is None or sight.window is None else self._show(sight.window, now=now)
-        if sight is None or sight.stopped_for is None:
-            for window in self._windows.values():
-                if window is not shown:
-                    window.lowest -= 1  # as far as anybody knows it was counted
-        if sight is None:
-            return
-        for window in list(self._windows.values()):
-            if now - window.seen_at > FORGOTTEN_AFTER * window.length:
-                del self._windows[window.limit]
-        if sight.stopped_for is None:
+        stopped_for = None if sight is None else sight.stopped_for
+        if len(self._windows) > (shown is not None):
+            self._count_unshown(shown, now=now, was_counted=stopped_for is None)
+        if stopped_for is not None:
+            self._stop(stopped_for, now=now)
+        elif sight is not None:
             self._width = min(self._width + 1, MOST_WIDTH)
             self._successes += 1
             if self._interval:
                 self._interval = self._interval * PROBING if self._interval > FASTEST else 0.0
-        else:
-            self._stop(sight.stopped_for, now=now)
+
+    def _count_unshown(self, shown: _Window | None, *, now: float, was_counted: bool) -> None:
+        for window in [window for window in self._windows.values() if window is not shown]:
+            if was_counted:  # as far as anybody knows
+                window.lowest -= 1
+            if now - window.seen_at > FORGOTTEN_AFTER * window.length:
+                del self._windows[window.limit]
 
     def _show(self, shown: RateLimit, *, now: float) -> _Window | None:
         limit, remaining, reset = shown.limit, shown.remaining, shown.reset
-        if limit is None or remaining is None or reset is None or limit < 1:
+        if limit is None or remaining is None or reset is None or limit < 1 or reset > LONGEST_WINDOW:
             return None
         window = self._windows.get(limit)
         if window is None:
