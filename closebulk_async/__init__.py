@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from closebulk_async.auth import ApiKey, Auth, BearerToken
     from closebulk_async.batches import Outcome
+    from closebulk_async.budget import Priority, Sight
     from closebulk_async.client import CloseBulk
     from closebulk_async.clock import Clock, SystemClock
     from closebulk_async.counting import Preview
@@ -31,15 +32,18 @@ if TYPE_CHECKING:
         ClientClosedError,
         CloseBulkError,
         DecodeError,
+        DuplicateWebhookError,
         FieldNotRequested,
         IdempotencyConflictError,
         InvalidRequestError,
+        InvalidWebhookError,
         JournalError,
         NotFoundError,
         PermissionDeniedError,
         PlanLimitError,
         RateLimitedError,
         ServerError,
+        SignatureKeyNotShown,
         StartError,
         TooManyMatchesError,
         TransportError,
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
     )
     from closebulk_async.intents import Fence, Intent, Sighting, State
     from closebulk_async.journal import Journal, MemoryJournal
+    from closebulk_async.limiter import Limiter, MemoryLimiter
     from closebulk_async.models import (
         BulkAction,
         BulkDelete,
@@ -71,14 +76,32 @@ if TYPE_CHECKING:
     from closebulk_async.policy import PollPolicy, RetryPolicy, StartPolicy, Timeouts
     from closebulk_async.progress import Progress
     from closebulk_async.recovering import Recovered
+    from closebulk_async.signing import verify_webhook
     from closebulk_async.sqlite_journal import SqliteJournal
     from closebulk_async.starts import DeleteStart, EditStart, EmailStart, SequenceStart
-    from closebulk_async.telemetry import Event, Hook, StartReconciled
+    from closebulk_async.subscriptions import Webhooks
+    from closebulk_async.telemetry import (
+        ActionMoved,
+        Event,
+        Hook,
+        LogHook,
+        PollEnded,
+        RequestEnded,
+        RequestRepeated,
+        StartMoved,
+        StartReconciled,
+        Throttled,
+        WaitBegan,
+        WaitEnded,
+        WebhookReceived,
+    )
     from closebulk_async.version import __version__
     from closebulk_async.waiting import Wait
+    from closebulk_async.webhook_models import Webhook, WebhookEvent, WebhookStatus
 
 __all__ = [
     "APIError",
+    "ActionMoved",
     "AmbiguousStartError",
     "ApiKey",
     "Auth",
@@ -104,6 +127,7 @@ __all__ = [
     "CustomFieldOperation",
     "DecodeError",
     "DeleteStart",
+    "DuplicateWebhookError",
     "EditStart",
     "EditType",
     "EmailStart",
@@ -114,44 +138,64 @@ __all__ = [
     "IdempotencyConflictError",
     "Intent",
     "InvalidRequestError",
+    "InvalidWebhookError",
     "JobRef",
     "Journal",
     "JournalError",
     "Kind",
+    "Limiter",
+    "LogHook",
     "MemoryJournal",
+    "MemoryLimiter",
     "NotFoundError",
     "Outcome",
     "Page",
     "PermissionDeniedError",
     "PlanLimitError",
+    "PollEnded",
     "PollPolicy",
     "Preview",
+    "Priority",
     "Progress",
     "RateLimitedError",
     "Recovered",
+    "RequestEnded",
+    "RequestRepeated",
     "RetryPolicy",
     "SequenceActionType",
     "SequenceStart",
     "ServerError",
+    "Sight",
     "Sighting",
+    "SignatureKeyNotShown",
     "SqliteJournal",
     "StartError",
+    "StartMoved",
     "StartPolicy",
     "StartReconciled",
     "State",
     "Status",
     "SystemClock",
+    "Throttled",
     "Timeouts",
     "TooManyMatchesError",
     "TransportError",
     "UnfencedStartError",
     "UnsafeQueryError",
     "Wait",
+    "WaitBegan",
     "WaitClosedError",
+    "WaitEnded",
     "WaitError",
     "WaitTimeout",
     "WatchLostError",
+    "Webhook",
+    "WebhookEvent",
+    "WebhookReceived",
+    "WebhookStatus",
+    "Webhooks",
     "__version__",
+    "verify_webhook",
 ]
 
 
@@ -160,6 +204,8 @@ _MODULE_OF = {
     "Auth": "auth",
     "BearerToken": "auth",
     "Outcome": "batches",
+    "Priority": "budget",
+    "Sight": "budget",
     "CloseBulk": "client",
     "Clock": "clock",
     "SystemClock": "clock",
@@ -176,15 +222,18 @@ _MODULE_OF = {
     "ClientClosedError": "errors",
     "CloseBulkError": "errors",
     "DecodeError": "errors",
+    "DuplicateWebhookError": "errors",
     "FieldNotRequested": "errors",
     "IdempotencyConflictError": "errors",
     "InvalidRequestError": "errors",
+    "InvalidWebhookError": "errors",
     "JournalError": "errors",
     "NotFoundError": "errors",
     "PermissionDeniedError": "errors",
     "PlanLimitError": "errors",
     "RateLimitedError": "errors",
     "ServerError": "errors",
+    "SignatureKeyNotShown": "errors",
     "StartError": "errors",
     "TooManyMatchesError": "errors",
     "TransportError": "errors",
@@ -200,6 +249,8 @@ _MODULE_OF = {
     "State": "intents",
     "Journal": "journal",
     "MemoryJournal": "journal",
+    "Limiter": "limiter",
+    "MemoryLimiter": "limiter",
     "BulkAction": "models",
     "BulkDelete": "models",
     "BulkEdit": "models",
@@ -220,16 +271,31 @@ _MODULE_OF = {
     "Timeouts": "policy",
     "Progress": "progress",
     "Recovered": "recovering",
+    "verify_webhook": "signing",
     "SqliteJournal": "sqlite_journal",
     "DeleteStart": "starts",
     "EditStart": "starts",
     "EmailStart": "starts",
     "SequenceStart": "starts",
+    "Webhooks": "subscriptions",
+    "ActionMoved": "telemetry",
     "Event": "telemetry",
     "Hook": "telemetry",
+    "LogHook": "telemetry",
+    "PollEnded": "telemetry",
+    "RequestEnded": "telemetry",
+    "RequestRepeated": "telemetry",
+    "StartMoved": "telemetry",
     "StartReconciled": "telemetry",
+    "Throttled": "telemetry",
+    "WaitBegan": "telemetry",
+    "WaitEnded": "telemetry",
+    "WebhookReceived": "telemetry",
     "__version__": "version",
     "Wait": "waiting",
+    "Webhook": "webhook_models",
+    "WebhookEvent": "webhook_models",
+    "WebhookStatus": "webhook_models",
 }
 """Where each export is defined; a test holds it to the imports above and to `__all__`."""
 

@@ -44,6 +44,7 @@ from closebulk_async.settings import (
     check_user_agent,
 )
 from closebulk_async.streams import watch, watch_active
+from closebulk_async.subscriptions import Webhooks
 from closebulk_async.telemetry import Telling
 from closebulk_async.transport import Transport
 from closebulk_async.watching import Watcher
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from closebulk_async.starts import Start
     from closebulk_async.telemetry import Hook
     from closebulk_async.waiting import Wait
+    from closebulk_async.webhook_models import WebhookEvent
 
 A = TypeVar("A", bound=BulkAction)
 
@@ -175,6 +177,7 @@ class CloseBulk:
             defaults=_check_defaults(defaults or {}),
         )
         self._base_url = settings.base_url
+        self.webhooks = Webhooks(transport)
         self.emails = BulkEmails(self._engine)
         self.deletes = BulkDeletes(self._engine)
         self.edits = BulkEdits(self._engine)
@@ -258,6 +261,15 @@ class CloseBulk:
         days.
         """
         return wait_for(self._engine, to_ref(action), options, known=to_snapshot(action))
+
+    def notify(self, event: WebhookEvent) -> None:
+        """Take in a webhook that `verify_webhook` has checked: whoever waits for its action hears of it at once.
+
+        It only wakes the polls: what they read decides. So events that come twice, late, in another order or not at
+        all do no harm. While events of an action arrive, it is polled less (`PollPolicy.webhook_beat`).
+        """
+        if (ref := event.ref) is not None:
+            self._engine.watcher.hear(ref, action=event.action, is_rest=event.is_rest)
 
     def recover(self) -> AsyncGenerator[Recovered, None]:
         """What earlier processes left open in the journal, for a service that starts again; it sends no POST.
