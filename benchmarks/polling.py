@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from benchmarks.harness import start_worker
+from benchmarks.harness import FULL, start_worker
 from benchmarks.paper import MODELS, draw_jobs
 from benchmarks.polled import Oddity
 from benchmarks.virtual_loop import VirtualLoop
@@ -157,9 +157,18 @@ async def open_stage(name: str) -> AsyncIterator[Stage]:
 
 
 def render(counts: Round) -> str:
-    """Give a round of `measure` as a table."""
+    """Give a round of `measure` as a table, and how to read it."""
     rows = "\n".join(_render(counts, name) for name in CONTESTANTS)
     return f"""\
+Each library is the real one, with its defaults, behind a stub of its transport that speaks its own service's words;
+this SDK talks to the package's simulator over a socket. Time is virtual. All wait for the same jobs ({FULL.jobs} in a
+full run), one after the other. *Requests* are reads of a status: no start, no result. *Requests of {AWAITERS} awaiters*
+is how many times as many it takes when so many await each job at once; aiosalesforce has no wait without a start, so
+they would start as many jobs. In the next two columns the second read of a job of some minutes is a 503, or has a
+status word that the library does not know. Then the consumer is cancelled {LEFT_AFTER:g} s after it began: *tasks left*
+are those that are still there {WATCHED_FOR / 60:g} minutes later; *requests after leaving* is what they asked for
+meanwhile, *writes* are requests to change the job.
+
 | poller | by default | requests per job | late: mean | 95 % | worst | requests of {AWAITERS} awaiters | one 503 \
 | a new status word | tasks left | requests after leaving | writes |
 |---|---|---|---|---|---|---|---|---|---|---|---|

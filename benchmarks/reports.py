@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from benchmarks import decoding, figures, harness, imports, journaling, polling, second_jobs, simulated, traffic
+from benchmarks import (
+    cadence,
+    decoding,
+    figures,
+    harness,
+    imports,
+    journaling,
+    polling,
+    second_jobs,
+    simulated,
+    traffic,
+)
 from benchmarks.report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.harness import Round
+
+
+def _under(heading: str, render: Callable[[Round], str]) -> Callable[[Round], str]:
+    return lambda counts: f"## {heading}\n\n{render(counts)}"
+
 
 SPEED: Final = Report(
     name="latest",
@@ -45,23 +66,17 @@ memory, `disk.fsync` what it takes to write {journaling.COMMIT_BYTES // 1024} kB
 WAITS: Final = Report(
     name="waits",
     title="Waiting",
-    how_to_read=f"""\
-Time is virtual in all tables: it jumps to the next thing that is due, so that every instant is exact and no figure
-depends on the machine. *Late* is how long after its end a job is known to have ended.
-
-Pollers: each library is the real one, with its defaults, behind a stub of its transport that speaks its own service's
-words; this SDK talks to the package's simulator over a socket. All wait for the same {harness.FULL.jobs} jobs, one
-after the other: 5 s to 2 h (log-uniform), rates that change and stall, counters that move in batches. *Requests* are
-reads of a status: no start, no result. *Requests of {polling.AWAITERS} awaiters* is how many times as many it takes
-when so many await each job at once; aiosalesforce has no wait without a start, so they would start as many jobs. In
-the next two columns the second read of a job is a 503, or has a status word that the library does not know. Then the
-consumer is cancelled {polling.LEFT_AFTER:g} s after it began: *tasks left* are those that are still there
-{polling.WATCHED_FOR / 60:g} minutes later; the last columns are what was asked for meanwhile, and the requests to
-change the job.
+    how_to_read="""\
+*Late* is how long after its end a job is known to have ended. Where time is virtual it jumps to the next thing that is
+due, so that every instant is exact and no figure depends on the machine. Jobs take 5 s to 2 h (log-uniform) unless
+said otherwise, their rates change and stall, and their counters move in batches.
 """,
-    suites={"polling": polling.measure},
+    suites={"cadence": cadence.measure, "polling": polling.measure},
     comparisons=(),
-    counts={"polling": polling.render},
+    counts={
+        "cadence": _under("When to poll: policies over jobs on paper", cadence.render),
+        "polling": _under("Beside the pollers of other SDKs", polling.render),
+    },
 )
 
 REPORTS: Final = {"speed": SPEED, "starts": STARTS, "waits": WAITS}

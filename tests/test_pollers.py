@@ -150,6 +150,16 @@ async def test_the_simulator_runs_the_job_on_paper() -> None:
                 assert action.n_objects == job.n_objects
 
 
+@pytest.mark.parametrize("oddity", Oddity)
+async def test_the_wait_of_this_sdk_meets_the_oddity_too(oddity: Oddity) -> None:
+    """The second request of the job has the fault, and no other one."""
+    async with polls_with_sdk.open_stage() as stage:
+        await meet(stage, JOBS[0], oddity)
+        met = [request.fault for request in stage.sim.requests]
+        assert met[1]
+        assert not any(met[:1] + met[2:])
+
+
 def test_what_the_table_says_of_each_poller(tmp_path: Path) -> None:
     """Ours asks no more for three awaiters, is stopped by nothing and leaves nothing; each peer fails in one."""
     command = [sys.executable, "-m", "benchmarks", "waits", "--quick", "--only", "polling", "--output", str(tmp_path)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import TYPE_CHECKING
 
 import attrs
@@ -76,7 +77,7 @@ async def open_stage() -> AsyncIterator[SimulatedStage]:
     """A stage on which this SDK waits by its default policy."""
     clock = FakeClock()
     async with (
-        Simulator(api_key=API_KEY, clock=clock) as sim,
+        Simulator(api_key=API_KEY, clock=clock, keep_requests=sys.maxsize) as sim,
         CloseBulk(API_KEY, base_url=sim.base_url, clock=clock) as close,
     ):
         yield SimulatedStage(clock, sim, close)
