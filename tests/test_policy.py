@@ -375,3 +375,24 @@ def test_jobs_on_paper_are_known_in_time_for_few_requests(model: str) -> None:
     assert lateness[9] <= half
     assert lateness[18] <= most
     assert mean(one.is_in_time for one in watched) >= in_time
+
+
+def test_polls_that_come_early_make_no_others_due() -> None:
+    """Somebody else's page shows the action every two seconds: what the policy itself asks for stays the same.
+
+    Each delay counts as the share of it that passed before the next look.
+    """
+    asked = 0.0
+    alone = 0
+    for job in draw_jobs(60, seed=9, model=MODELS["plain"]):
+        alone += watch_job(job, steps_of(PollPolicy(), job)).requests
+        step, at = steps_of(PollPolicy(), job), 0.0
+        counter, is_done = job.look(at)
+        while not is_done:
+            delay = step(at, counter)
+            passed = min(2.0, delay)
+            asked += passed / delay
+            at += passed
+            counter, is_done = job.look(at)
+        asked += 1
+    assert asked == pytest.approx(alone, rel=0.1)

@@ -143,7 +143,8 @@ def test_a_steady_job_has_its_rate_and_its_end() -> None:
     late = meter_of((60, email(600, 1000)), (62, email(620, 1000)))
     assert late.rate == pytest.approx(10)
     assert late.eta == pytest.approx(38 - 1)
-    assert meter_of((0, email(90)), (1, email(110))).eta == 0
+    more_than_all = meter_of((0, email(90)), (1, email(110)))
+    assert (more_than_all.eta, more_than_all.left) == (0, 0)
 
 
 def test_the_rate_follows_a_change_of_pace() -> None:
