@@ -17,6 +17,7 @@ from closebulk_async import (
     InvalidRequestError,
     NotFoundError,
     PermissionDeniedError,
+    RateLimitedError,
     RetryPolicy,
     TransportError,
 )
@@ -456,7 +457,35 @@ async def test_what_was_never_sent_leaves_no_doubt(stage: Stage) -> None:
     async with CloseBulk(stage.sim.api_key, base_url=base_url, clock=stage.clock) as close:
         with pytest.raises(TransportError) as caught:
             await close.webhooks.create(url=URL, events=LEADS)
-    assert not caught.value.sent
+    assert (caught.value.request, caught.value.sent) == ("POST /webhook/", False)
+
+
+async def test_what_the_budget_has_no_place_for_leaves_no_doubt(stage: Stage) -> None:
+    """A 429 stops the group for longer than the policy waits: nothing is sent, and nothing is looked for."""
+    stage.sim.fail_next(faults.too_many_requests(retry_after=600), method="POST")
+    async with stage.client(retry=RetryPolicy(max_wait=10)) as close:
+        for _ in range(2):
+            with pytest.raises(RateLimitedError):
+                await close.webhooks.create(url=URL, events=LEADS)
+    assert [request.method for request in stage.sim.requests] == ["POST"]
+
+
+async def test_what_is_looked_for_is_what_was_made(stage: Stage) -> None:
+    """Not one that is alike and paused, nor one of another URL, both of which were there before."""
+    paused = await stage.close.webhooks.create(url=URL, events=LEADS)
+    await stage.close.webhooks.update(paused, status="paused")
+    other = await stage.close.webhooks.create(url=f"{URL}/other", events=LEADS)
+    stage.sim.fail_next(faults.server_error(), method="POST")
+    made = await stage.close.webhooks.create(url=URL, events=LEADS)
+    assert made.id not in {paused.id, other.id}
+
+
+async def test_a_change_that_is_seen_is_not_sent_again(stage: Stage) -> None:
+    """Which a look tells after a lost answer."""
+    made = await stage.close.webhooks.create(url=URL, events=LEADS)
+    stage.sim.fail_next(faults.server_error(acts=True), method="PUT")
+    await stage.close.webhooks.update(made, status="paused", events=job_events())
+    assert len(sent(stage.sim, "PUT")) == 1
 
 
 # Secrets ---------------------------------------------------------------------------------------------------------
@@ -469,6 +498,8 @@ async def test_what_was_never_sent_leaves_no_doubt(stage: Stage) -> None:
         {"signature_key": [KEY], "id": "whsub_1", "url": URL, "status": "active", "events": []},
         {"signature_key": KEY, "id": KEY * 9 + "/", "url": URL, "status": "active", "events": []},
         {"signature_key": KEY, "id": "whsub_1", "url": 7, "status": "active", "events": []},
+        {"signature_key": KEY, "id": "whsub_1", "url": URL, "events": []},
+        {"signature_key": KEY, "id": "whsub_1", "url": URL, "status": "active"},
         [KEY],
     ],
 )
