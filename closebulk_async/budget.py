@@ -146,7 +146,7 @@ class Budget:
             kept = window.kept if priority is Priority.POLL else 0.0
             if window.lowest - self.in_flight - kept < 1:
                 wait = max(wait, window.ends_at - now)
-                window.awaited_by = min(priority, window.awaited_by or priority)
+                window.awaited_by = priority if window.awaited_by is None else min(priority, window.awaited_by)
             else:
                 wait = max(wait, self._early(BURST[priority] * window.length, now=now))
         return wait

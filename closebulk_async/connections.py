@@ -43,8 +43,8 @@ class Delivery:
     """Its owner wants no byte more to leave. What has left cannot be called back."""
     has_place: bool = False
     """A place in the budget is reserved for it, which it has not used yet."""
-    attempt: int = 1
-    """The number of the attempt that is made, or comes next."""
+    failed: int = 0
+    """How many attempts its owner has made before it was sent."""
 
     def begin(self) -> None:
         """Called before the first byte is written."""

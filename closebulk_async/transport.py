@@ -118,12 +118,11 @@ class Transport:
         ClientClosedError. Polls have all the patience of the world.
         """
         self.check_open()
-        most = math.inf if patience is None or self._priority is Priority.POLL else max(0.0, patience.wait_left)
-        turn = self._limiter.acquire(group, priority=self._priority, most=most)
+        turn = self._reserve(group, patience)
         if turn is not None:
             await self._wait_for(turn, group, patience)
         if delivery is not None:
-            delivery.has_place, delivery.attempt = True, 1 if patience is None else patience.attempt
+            delivery.has_place, delivery.failed = True, 0 if patience is None else patience.attempt - 1
 
     def dismiss(self, group: str, delivery: Delivery | None = None) -> None:
         """Give up a place of `admit`; that of `delivery` only if it was not used."""
@@ -184,10 +183,13 @@ class Transport:
         seconds = self._settings.timeouts.total if timeout is None else timeout
         while True:
             if not (is_admitted or delivery.has_place):
-                await self.admit(group, patience, delivery)
+                self.check_open()
+                turn = self._reserve(group, patience)
+                if turn is not None:
+                    await self._wait_for(turn, group, patience)
             is_admitted = delivery.has_place = False
             delivery.may_have_left = False  # what came before this attempt is proved not to have been processed
-            outcome = await self._exchange(request, group, delivery, seconds=seconds)
+            outcome = await self._exchange(request, group, delivery, seconds=seconds, attempt=patience.attempt)
             if isinstance(outcome, Response) and is_success(outcome.status):
                 return outcome
             # Whoever withdrew it wants to know what became of it, and no second try.
@@ -199,8 +201,12 @@ class Transport:
             if isinstance(outcome, TransportError) or outcome.status != _TOO_MANY:
                 await self.sleep(delay)  # a group that is stopped by a 429 gets no place before that is over
 
+    def _reserve(self, group: str, patience: Patience | None) -> Awaitable[None] | None:
+        most = math.inf if patience is None or self._priority is Priority.POLL else max(0.0, patience.wait_left)
+        return self._limiter.acquire(group, priority=self._priority, most=most)
+
     async def _exchange(
-        self, request: Request, group: str, delivery: Delivery, *, seconds: float
+        self, request: Request, group: str, delivery: Delivery, *, seconds: float, attempt: int
     ) -> Response | TransportError:
         """One exchange on a place in the budget, which gets to know what it showed, whatever happens."""
         sight: Sight | None = None
@@ -212,7 +218,8 @@ class Transport:
         finally:
             self._limiter.learn(group, sight)
         if self._tell:
-            self._tell(_ended(request, group, outcome, delivery.attempt, seconds=self._clock.monotonic() - began))
+            seconds = self._clock.monotonic() - began
+            self._tell(_ended(request, group, outcome, attempt=delivery.failed + attempt, seconds=seconds))
         return outcome
 
     def _see(self, group: str, response: Response) -> Sight:
@@ -303,7 +310,7 @@ _TOO_MANY = int(HTTPStatus.TOO_MANY_REQUESTS)  # the enum's members compare ten 
 
 
 def _ended(
-    request: Request, group: str, outcome: Response | TransportError, attempt: int, *, seconds: float
+    request: Request, group: str, outcome: Response | TransportError, *, attempt: int, seconds: float
 ) -> RequestEnded:
     status, error = (outcome.status, None) if isinstance(outcome, Response) else (None, outcome)
     return RequestEnded(

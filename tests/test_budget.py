@@ -194,8 +194,8 @@ def test_a_reset_is_no_signal_to_burst() -> None:
 def test_whoever_waited_for_a_reset_goes_first_and_alone() -> None:
     """Also a start: the burst that it may have is for a window that nobody waited for."""
     budget = knowing(0, reset=3.0)
-    assert budget.wait(Priority.POLL, now=0.0) == 3.0
-    assert budget.wait(Priority.START, now=0.0) == 3.0
+    for priority in (Priority.POLL, Priority.START, Priority.CALL):
+        assert budget.wait(priority, now=0.0) == 3.0
     assert take_all(budget, Priority.START, now=3.0) == 1
     assert budget.wait(Priority.CALL, now=3.0) > 0.5
 
@@ -242,6 +242,22 @@ def test_a_failure_counts_as_spent() -> None:
         budget.take(Priority.START, now=0.0)
         budget.learn(sight, now=0.0)
     assert len(drain(budget, Priority.START, start=0.0, end=WINDOW)) == 8
+
+
+def test_a_429_was_not_counted() -> None:
+    """A request that the organization's limit refuses has used nothing up of the key's."""
+    budget = knowing(10, limit=10)
+    budget.take(Priority.START, now=0.0)
+    budget.learn(shows(0, limit=480, reset=1.0, stopped_for=1.0), now=0.0)
+    assert len(drain(budget, Priority.START, start=1.0, end=WINDOW)) == 10
+
+
+def test_a_slow_answer_puts_no_reset_off() -> None:
+    """It was written earlier than it came, and the earliest end that was named stays."""
+    budget = knowing(1)
+    budget.take(Priority.START, now=0.0)
+    budget.learn(shows(0), now=1.5)
+    assert budget.wait(Priority.START, now=2.0) == 6.0
 
 
 def test_what_was_given_back_does_not() -> None:
