@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 import attrs
 import pytest
 
 from closebulk_async import BulkEmail, CloseBulk, JobRef, PollPolicy
 from closebulk_async.models import Kind
-from closebulk_async.simulator import Plan, Simulator
+from closebulk_async.simulator import Plan, Simulator, faults
+from closebulk_async.telemetry import Event
 from closebulk_async.testing import FakeClock
 from closebulk_async.testing.fake_clock import START
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from closebulk_async import Progress, Wait
     from closebulk_async.simulator.plans import PlanChanges
+
+E = TypeVar("E")
 
 QUERY = {
     "type": "field_condition",
@@ -52,6 +55,10 @@ EVERY_SECOND = PollPolicy(floor=1, ceiling=1)
 """A cadence under which every poll, and so every outcome, has an instant that can be said beforehand."""
 
 
+NO_LISTS = faults.altered(without=["data"])
+"""Spoils pages and leaves single actions as they are, so that actions are polled one by one."""
+
+
 async def follow(wait: Wait[BulkEmail], clock: FakeClock) -> list[tuple[float, Progress[BulkEmail]]]:
     """All that an iteration yields, each with the instant at which it came."""
     return [(clock.monotonic(), progress) async for progress in wait]
@@ -67,6 +74,30 @@ async def cancel(task: asyncio.Task[object]) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@attrs.frozen(kw_only=True)
+class Read:
+    """One GET of an action or of a page of its list, as it arrived; `skip` is a page's first row."""
+
+    at: float
+    how: Literal["item", "page"]
+    skip: int = 0
+
+
+@attrs.frozen
+class Notes:
+    """A hook that keeps what it is told."""
+
+    events: list[Event] = attrs.field(factory=list)
+
+    def __call__(self, event: Event) -> None:
+        """Keep one."""
+        self.events.append(event)
+
+    def of(self, kind: type[E]) -> list[E]:
+        """Those of one kind, in their order."""
+        return [event for event in self.events if isinstance(event, kind)]
 
 
 @attrs.frozen(kw_only=True)
@@ -90,17 +121,35 @@ class Stage:
         """A bulk email that somebody else starts at this instant, without a request."""
         return JobRef(Kind.EMAIL, self.sim.add_job("email", plan=Plan(**plan)).id)
 
+    def run_other_job(self, kind: Kind, **plan: Unpack[PlanChanges]) -> JobRef[Any]:
+        """As `run_job`, of another kind."""
+        return JobRef(kind, self.sim.add_job(str(kind), plan=Plan(**plan)).id)  # type: ignore[arg-type]  # one of the four
+
     def show_job(self, **fields: object) -> JobRef[BulkEmail]:
         """A bulk email that stays as these response fields say."""
         return JobRef(Kind.EMAIL, self.sim.add_job("email", fields).id)
 
-    def polls(self, ref: JobRef[BulkEmail] | None = None) -> list[float]:
+    def polls(self, ref: JobRef[Any] | None = None) -> list[float]:
         """The instants at which the server was asked for an action (that of `ref`), in seconds."""
         wanted = "" if ref is None else ref.id
         return [
             (request.at - START).total_seconds()
             for request in self.sim.requests
             if request.method == "GET" and wanted in request.path
+        ]
+
+    def reads(self, kind: Kind = Kind.EMAIL) -> list[Read]:
+        """The requests for actions of that kind, in the order of their arrival."""
+        asked = [request for request in self.sim.requests if request.method == "GET"]
+        whole = f"/bulk_action/{kind}/"
+        return [
+            Read(
+                at=(request.at - START).total_seconds(),
+                how="page" if request.path.endswith(whole) else "item",
+                skip=int(request.query.get("_skip", 0)),
+            )
+            for request in asked
+            if whole in request.path
         ]
 
     @property

@@ -6,9 +6,9 @@ import asyncio
 import logging
 import random
 from datetime import timedelta
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 
 from closebulk_async import (
@@ -30,7 +30,7 @@ from closebulk_async import (
 from closebulk_async.models import Kind
 from closebulk_async.simulator import CURVES, faults
 from closebulk_async.testing import FakeClock
-from tests.stage import QUERY, cancel, follow
+from tests.stage import NO_LISTS, QUERY, cancel, follow
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -220,65 +220,68 @@ async def test_a_later_wait_begins_with_a_poll_of_its_own(stage: Stage) -> None:
     assert stage.polls() == [0, 50]
 
 
-async def test_a_429_silences_all_polls_of_the_client(stage: Stage) -> None:
-    """No wait of it asks before the server's instant, and afterwards they do not all ask at once."""
+async def test_a_429_silences_all_polls_of_its_kind_and_no_other(stage: Stage) -> None:
+    """No request for an email is sent before the server's instant; an edit has a limit of its own, and is polled on."""
     refs = [stage.run_job(duration=100, counting=0) for _ in range(20)]
-    stage.sim.fail_next(faults.too_many_requests(retry_after=30), skip=205)
-    waits = asyncio.gather(*(stage.close.wait_until_done(ref) for ref in refs))
-    await stage.clock.advance(60)
-    asked = stage.polls()
-    last, first = max(at for at in asked if at < 20), min(at for at in asked if at > 20)
-    assert (last, 40 <= first <= 41) == (10, True)
-    again = [at for at in asked if first <= at <= 41]
-    assert len(set(again)) > 10
-    assert all(action.is_done for action in await waits)
+    edit = stage.run_other_job(Kind.EDIT, duration=100)
+    stage.sim.fail_next(faults.too_many_requests(retry_after=30), path="/email/", skip=10)
+    outcomes = await stage.close.wait_all([*refs, edit])
+    asked = [read.at for read in stage.reads(Kind.EMAIL)]
+    assert asked[:11] == [float(second) for second in range(11)]
+    assert 40 <= asked[11] <= 41
+    assert stage.polls(edit) == [float(second) for second in range(101)]
+    assert all(outcome.action is not None and outcome.action.is_done for outcome in outcomes)
 
 
 async def test_a_wait_that_begins_in_the_silence_waits_for_its_end(stage: Stage) -> None:
     """Polling at once is meant for who is allowed to."""
     first, second = stage.run_job(duration=10), stage.run_job(duration=10)
-    stage.sim.fail_next(faults.too_many_requests(retry_after=30), path=first.id)
+    stage.sim.fail_next(faults.too_many_requests(retry_after=30))
     waits = [asyncio.create_task(stage.close.wait_until_done(first).result())]
     await stage.clock.advance(5)
     waits.append(asyncio.create_task(stage.close.wait_until_done(second).result()))
     assert all(action.is_done for action in await asyncio.gather(*waits))
-    (at,) = stage.polls(second)
-    assert 30 <= at <= 31
-    assert stage.polls(first)[0] == 0
+    before, *after = stage.polls()
+    assert before == 0
+    assert after
+    assert all(30 <= at <= 32 for at in after)
 
 
 async def test_a_429_without_a_hint_is_a_silence_too(stage: Stage) -> None:
-    """It lasts as long as the next interval, also for who comes later."""
-    first, second = stage.run_job(duration=3), stage.run_job(duration=3)
+    """It lasts for a second or two, also for who comes later; who met it waits as after any bad poll."""
+    first, second = stage.run_job(duration=3), stage.show_job(status="done")
     stage.sim.fail_next(faults.too_many_requests())
     async with stage.client(EVERY_TEN) as close:
         waits = [asyncio.create_task(close.wait_until_done(first).result())]
-        await stage.clock.advance(5)
+        await stage.clock.advance(0.5)
         waits.append(asyncio.create_task(close.wait_until_done(second).result()))
         await asyncio.gather(*waits)
-    assert stage.polls(first)[0] == 0
-    assert 10 <= stage.polls(second)[0] <= 11
+    assert stage.polls(first) == [0, 10]
+    (at,) = stage.polls(second)
+    assert 1 <= at <= 2
 
 
 async def test_a_poll_in_the_queue_keeps_the_silence(stage: Stage) -> None:
     """A poll that waited for its slot while another one met a 429 is not sent."""
     refs = [stage.run_job(duration=10) for _ in range(3)]
-    stage.sim.fail_next(faults.too_many_requests(retry_after=20))
+    stage.sim.fail_next(faults.too_many_requests(retry_after=20), skip=1)
+    stage.sim.fail_next(NO_LISTS, times=None)
     async with stage.client(PollPolicy(floor=1, ceiling=1, concurrency=1)) as close:
         await asyncio.gather(*(close.wait_until_done(ref) for ref in refs))
-    assert stage.polls()[0] == 0
-    assert all(20 <= at <= 22 for at in stage.polls()[1:])
-    assert len(stage.polls()) == 4
+    page, first, *others = stage.reads(Kind.EMAIL)
+    assert (page.how, first.how, first.at) == ("page", "item", 0)
+    assert len(others) == 3
+    assert all(read.at >= 20 for read in others)
 
 
 async def test_no_more_polls_are_open_than_the_policy_allows(stage: Stage) -> None:
-    """Six actions behind a server that takes half a second for each are read two at a time."""
+    """Behind a server that takes half a second and has no lists, six actions are read two at a time."""
     refs = [stage.show_job(status="done") for _ in range(6)]
-    stage.sim.fail_next(faults.delay(0.5), times=None)
+    stage.sim.fail_next(attrs.evolve(NO_LISTS, wait_before=0.5), times=None)
     async with stage.client(PollPolicy(concurrency=2)) as close:
         await asyncio.gather(*(close.wait_until_done(ref) for ref in refs))
-    assert stage.polls() == [0, 0, 0.5, 0.5, 1, 1]
-    assert stage.now == 1.5
+    assert stage.polls() == [0, 0.5, 0.5, 1, 1, 1.5, 1.5]
+    assert stage.now == 2
 
 
 async def test_a_cancelled_poll_gives_its_slot_back(stage: Stage) -> None:
@@ -293,26 +296,6 @@ async def test_a_cancelled_poll_gives_its_slot_back(stage: Stage) -> None:
         stage.sim.clear_faults()
         assert (await close.wait_until_done(refs[2])).is_done
         assert stage.now < 7
-
-
-async def test_silence_grows_the_interval_and_movement_shrinks_it(stage: Stage, close_client: CloseBulk) -> None:
-    """The cadence of the default policy: from a second to half a minute without movement, and from a second again."""
-    ref = stage.run_job(duration=400, counting=200, curve="silent")  # loading after 100 s, processing after 200 s
-    await close_client.wait_until_done(ref)
-    gaps = [after - before for before, after in pairwise(stage.polls())]
-    assert gaps[:4] == pytest.approx([1, 1.5, 2.25, 3.375])
-    begin = next(index for index, at in enumerate(stage.polls()) if at >= 200)
-    assert gaps[begin : begin + 3] == pytest.approx([1, 1.5, 2.25])
-    assert max(gaps) <= 30
-
-
-async def test_a_job_that_has_counted_all_is_looked_at_soon(stage: Stage, close_client: CloseBulk) -> None:
-    """What comes next is its end, so that the intervals begin anew, and no prediction of zero seconds is believed."""
-    ref = stage.run_job(duration=1000, counting=0, n_objects=10_000, curve="finalising")  # all of them after 900 s
-    await close_client.wait_until_done(ref)
-    gaps = [after - before for before, after in pairwise(stage.polls())]
-    begin = next(index for index, at in enumerate(stage.polls()) if at >= 900)
-    assert gaps[begin : begin + 4] == pytest.approx([1, 1.5, 2.25, 3.375])
 
 
 async def test_the_end_of_a_steady_job_is_known_in_time(stage: Stage, close_client: CloseBulk) -> None:
@@ -382,20 +365,26 @@ async def test_random_faults_keep_no_wait_from_its_end(stage: Stage, close_clien
 
 
 async def test_a_silence_that_the_server_asked_for_counts_for_all(stage: Stage) -> None:
-    """Who waits for another action than the one that was told to wait sees why, and is not left hanging for a day."""
+    """Who waits for another action than the one that was told to wait sees why, and is not left hanging for a day.
+
+    Actions of other kinds have another limit, and are followed on.
+    """
     first, second = stage.run_job(duration=10**6), stage.run_job(duration=10**6)
+    edit = stage.run_other_job(Kind.EDIT, duration=1000)
     stage.sim.fail_next(faults.too_many_requests(retry_after=86_400), path=first.id, skip=3)
-    other = stage.close.wait_until_done(second, heartbeat=60)
+    unaware = asyncio.create_task(stage.close.wait_until_done(edit).result())
     outcomes = asyncio.gather(stage.close.wait_until_done(first).result(), return_exceptions=True)
+    await stage.clock.advance(0.5)  # from now on each is due at instants of its own, and asked for alone
     steps = []
     with pytest.raises(WatchLostError) as raised:
-        async for progress in other:
+        async for progress in stage.close.wait_until_done(second, heartbeat=60):
             steps.append(progress)  # noqa: PERF401 - what came before the error counts
     (lost,) = await outcomes
     assert isinstance(lost, WatchLostError)
     assert isinstance(raised.value.__cause__, RateLimitedError)
     assert isinstance(steps[-1].last_error, RateLimitedError)
     assert 900 <= stage.now <= 910
+    assert (await unaware).is_done
 
 
 async def test_a_poll_waits_as_long_as_a_503_asks(stage: Stage) -> None:
@@ -403,7 +392,9 @@ async def test_a_poll_waits_as_long_as_a_503_asks(stage: Stage) -> None:
     first, second = stage.run_job(duration=700), stage.run_job(duration=700)
     busy = faults.reply(503, headers=(("retry-after", "300"),))
     stage.sim.fail_next(busy, path=first.id, skip=1)
-    await stage.close.wait_all([first, second])
+    slow = asyncio.create_task(stage.close.wait_until_done(first).result())
+    await stage.clock.advance(0.5)  # from now on each is due at instants of its own, and asked for alone
+    await asyncio.gather(slow, stage.close.wait_until_done(second))
     assert stage.polls(first)[:2] == [0, 1]
     assert 301 <= stage.polls(first)[2] <= 302
-    assert stage.polls(second)[:5] == [0, 1, 2, 3, 4]
+    assert stage.polls(second)[:5] == [0.5, 1.5, 2.5, 3.5, 4.5]
