@@ -169,6 +169,15 @@ async def test_refusals_are_the_errors_of_their_statuses(stage: Stage) -> None:
     assert len(sent(stage.sim)) == 1
 
 
+@pytest.mark.parametrize("body", ["[]", '{"data":7}', '{"data":[7]}', '{"data":[{}]}', "no json"])
+async def test_a_list_that_is_none_is_no_empty_list(stage: Stage, body: str) -> None:
+    """It would have `ensure` make a second subscription."""
+    stage.sim.fail_next(faults.reply(200, body, content_type="application/json"), times=None)
+    with pytest.raises(DecodeError):
+        await stage.close.webhooks.ensure(URL)
+    assert sent(stage.sim) == []
+
+
 # Which events ----------------------------------------------------------------------------------------------------
 
 
