@@ -164,7 +164,10 @@ class NotFoundError(APIError):
 
 
 class RateLimitedError(APIError):
-    """429, and the wait that it asks for is longer than the policy allows."""
+    """429, and the wait that it asks for is longer than the policy allows.
+
+    `status` is None where nothing was sent, because earlier answers had shown that the limit is used up for so long.
+    """
 
 
 class ServerError(APIError):
