@@ -1,0 +1,93 @@
+"""The examples of the page about webhooks, executed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+
+from closebulk_async.simulator import Simulator, WebhookRules
+from tests.letters import EVENT, KEY, OTHER_KEY, sign, write
+
+if TYPE_CHECKING:
+    import pytest
+
+    from closebulk_async.webhook_models import WebhookEvent
+
+PAGE = Path(__file__).parent.parent / "docs" / "webhooks.md"
+WITH_AIOHTTP, WITH_FASTAPI = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+async def test_the_aiohttp_example_ends_by_a_webhook_and_keeps_its_key(tmp_path: Path) -> None:
+    """Run twice, it subscribes once, and takes what the service delivers."""
+    port = free_port()
+    async with Simulator(webhook_rules=WebhookRules(delay=0)) as simulator:
+        printed = []
+        for _ in range(2):
+            simulator.next_job(duration=0.5, n_objects=1)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                WITH_AIOHTTP,
+                cwd=tmp_path,
+                env=os.environ
+                | {
+                    "CLOSE_API_KEY": simulator.api_key,
+                    "CLOSE_BASE_URL": simulator.base_url,
+                    "PUBLIC_URL": f"http://127.0.0.1:{port}/close/webhook",
+                    "PORT": str(port),
+                },
+                stdout=subprocess.PIPE,
+            )
+            output, _ = await process.communicate()
+            assert process.returncode == 0
+            printed += output.decode().splitlines()
+        delivered = {delivery.event["action"] for delivery in simulator.deliveries if delivery.outcome == "delivered"}
+        made = [
+            request for request in simulator.requests if (request.method, request.path[-9:]) == ("POST", "/webhook/")
+        ]
+    assert printed == [f"done: delete:{job.id}" for job in simulator.jobs]
+    assert len(made) == 1
+    assert "created" in delivered
+    assert (tmp_path / "close-webhook.key").stat().st_mode & 0o777 == 0o600
+
+
+async def test_the_fastapi_example_takes_what_is_genuine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signed event goes to the client, another one gets a 401, and the client is open while the application is."""
+    async with Simulator() as simulator:
+        monkeypatch.setenv("CLOSE_WEBHOOK_KEY", KEY)
+        monkeypatch.setenv("CLOSE_API_KEY", simulator.api_key)
+        monkeypatch.setenv("CLOSE_BASE_URL", simulator.base_url)
+        # Under a name at which FastAPI finds the annotations of its functions.
+        example = types.ModuleType("webhook_example")
+        monkeypatch.setitem(sys.modules, "webhook_example", example)
+        exec(WITH_FASTAPI, vars(example))  # noqa: S102 - our own page
+        ears: list[WebhookEvent] = []
+        transport = httpx.ASGITransport(app=example.app)
+        async with example.lifespan(example.app), httpx.AsyncClient(transport=transport, base_url="http://x") as http:
+            assert (await example.app.state.close.emails.list()).data == []
+
+            async def post(key: str) -> int:
+                body = write()
+                return (await http.post("/close/webhook", content=body, headers=sign(body, key=key))).status_code
+
+            assert await post(KEY) == 200
+            example.app.state.close = types.SimpleNamespace(notify=ears.append)
+            assert (await post(KEY), await post(OTHER_KEY)) == (200, 401)
+    assert [event.id for event in ears] == [EVENT["id"]]
