@@ -333,6 +333,17 @@ async def test_closing_a_client_ends_its_waits_and_no_others(stage: Stage, ref: 
     assert await stage.nothing_is_left()
 
 
+async def test_what_is_stopped_may_be_stopped_again(stage: Stage, ref: JobRef[BulkEmail], transport: Transport) -> None:
+    """A client stops its transport first, and closes it when all else is closed."""
+    stage.sim.fail_next(faults.too_many_requests(retry_after=50))
+    read = asyncio.ensure_future(transport.send(build_get(ref)))
+    await stage.clock.settle()
+    transport.stop()
+    transport.stop()
+    with pytest.raises(ClientClosedError, match="waited for the rate limit of GET /bulk_action/email/"):
+        await read
+
+
 async def test_a_cancelled_start_that_waits_is_not_sent(stage: Stage) -> None:
     """Nobody is in doubt about it, and its place is free for the next."""
     stage.sim.limits = Limits(rate=20, window=8, rates={POSTS: 0.5})
