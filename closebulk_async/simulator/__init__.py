@@ -3,9 +3,13 @@
 `async with Simulator() as sim:` serves `sim.base_url` on 127.0.0.1; `python -m closebulk_async.simulator` does so as a
 program. It shares no code with the client, so that one misreading of the API cannot pass on both sides.
 
-**What it serves**: the four kinds under `/bulk_action/`, counts of `/data/search/`, `/me/`, API keys and bearer tokens,
-pagination, `_fields`, rate limits, and the faults of `simulator.faults`. A job's status is a function of the clock and
-of its `Plan`.
+**What it serves**: the four kinds under `/bulk_action/`, counts of `/data/search/`, `/webhook/`, `/me/`, API keys and
+bearer tokens, pagination, `_fields`, rate limits, and the faults of `simulator.faults`. A job's status is a function of
+the clock and of its `Plan`.
+
+**What it sends**: signed events about its jobs, to subscriptions whose address is on this machine; it never calls
+another. `webhook_rules` delays, repeats, drops and retries them. A receiver of a test on a virtual clock that lets time
+pass before it answers has to say so with the clock's `hold()`. Without an active subscription nothing runs.
 
 **Where it may differ from the service.** No source says, so these are guesses, each with the place that changes it:
 
@@ -16,7 +20,9 @@ of its `Plan`.
 - how long a new job stays unseen: not at all (`Plan.shown_after`); a pause takes effect at once (`Plan.pausing`);
 - when counts are known: once the job is processing (`Plan.counting`); null before that;
 - a failed job stops with a part of its objects processed (`Plan.fails_at`), and says nothing about why;
-- endpoint groups are method and kind; window and header spelling are those seen live (`Limits`).
+- endpoint groups are method and kind; window and header spelling are those seen live (`Limits`);
+- how often a running job is told about, which changes are one event, whether a failure is told at all, whether retries
+  are signed afresh and whether a GET of a webhook shows its `signature_key` (`WebhookRules`).
 
 Guesses without a setting, where a scripted answer can stand in (`faults.reply`, `faults.altered`):
 
@@ -26,11 +32,14 @@ Guesses without a setting, where a scripted answer can stand in (`faults.reply`,
 - a negative `results_limit` or `_limit` is refused; a `custom_field_value` that is no text is echoed as its JSON;
 - `bulk_object_type` may be sent, and is `lead` otherwise; 404s and 405s have texts of our own;
 - `n_objects` shrinks with `results_limit` in proportion to the leads;
+- a duplicate is an active webhook with the same address and the same events; a pause by hand clears the queue as well;
+- events have no `api_key_id`, and a `request_id` only where a job was created; texts for a wrong address, an unknown
+  event and too many webhooks are our own, and events of other objects than bulk actions are not checked;
 - a search gives 100 rows where it is not told how many, takes any object for a query, and lets `_limit` be any number.
 
 **What it leaves out**: it has no leads. Queries are not run: the counts of a job come from its plan, and a search finds
 `matches` leads, by default those of the plan that was queued first. It has one page, of rows with type and id alone,
-and knows no cursor. Referenced ids are not looked up, and no mail, webhook or event is sent.
+and knows no cursor. Referenced ids are not looked up, no mail is sent, and no event log can be read.
 """
 
 from __future__ import annotations
@@ -46,20 +55,41 @@ if TYPE_CHECKING:
     from .limits import Limits
     from .messages import Request
     from .plans import CURVES, Plan
+    from .post_office import Attempt, Delivery
     from .server import Simulator
+    from .webhook_rules import WebhookRules
+    from .webhooks import Subscription
 
-__all__ = ["CURVES", "Clock", "Fault", "Job", "Limits", "Plan", "Request", "Simulator", "faults"]
+__all__ = [
+    "CURVES",
+    "Attempt",
+    "Clock",
+    "Delivery",
+    "Fault",
+    "Job",
+    "Limits",
+    "Plan",
+    "Request",
+    "Simulator",
+    "Subscription",
+    "WebhookRules",
+    "faults",
+]
 
 # Loaded when first asked for (PEP 562): the program answers `--help` without importing aiohttp.
 _HOMES = {
     "CURVES": ".plans",
+    "Attempt": ".post_office",
     "Clock": ".clock",
+    "Delivery": ".post_office",
     "Fault": ".faults",
     "Job": ".jobs",
     "Limits": ".limits",
     "Plan": ".plans",
     "Request": ".messages",
     "Simulator": ".server",
+    "Subscription": ".webhooks",
+    "WebhookRules": ".webhook_rules",
     "faults": ".faults",
 }
 

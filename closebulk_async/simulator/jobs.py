@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 RESUMABLE_FOR = timedelta(days=7)
 
+# A century in seconds: what is planned for later does not happen, and would not fit a date.
+_ENDLESS = 100 * 366 * 86_400.0
+
 # The fields that move while a job runs; values that were set by hand for them give way when its status is changed.
 _MOVING = ("status", "date_updated", "n_leads_processed", "n_objects_processed")
 
@@ -43,7 +46,8 @@ class Job:
     """A bulk action of the simulator.
 
     Everything that a response says is a function of the instant it is asked for; only `pause` and `resume` change
-    the object. `fixed` holds response fields that were set by hand and `without` names those that are left out.
+    the object, and they call `on_change`. `fixed` holds response fields that were set by hand and `without` names those
+    that are left out.
     """
 
     id: str
@@ -55,6 +59,7 @@ class Job:
     user_id: str
     fixed: JsonObject = field(factory=dict)
     without: frozenset[str] = frozenset()
+    on_change: Callable[[Job], None] | None = field(default=None, init=False, repr=False)
     _pauses: tuple[Pause, ...] = field(default=(), init=False)
     # What a job that was put there half done had behind it, less what its age would say; seconds of activity.
     _head_start: float = field(default=0.0, init=False)
@@ -122,6 +127,7 @@ class Job:
             raise refused(f"Only a bulk action in progress can be paused, this one is {row['status']}.")
         self._release(row, now)
         self._pauses = (*self._pauses, Pause(begins=self._elapsed(now) + self.plan.pausing))
+        self._changed()
 
     def resume(self, now: datetime) -> None:
         """Resume the job; raises `RefusedError` (400) unless it was paused in the last seven days."""
@@ -134,6 +140,26 @@ class Job:
         elapsed = self._elapsed(now)
         *earlier, pause = self._pauses or (Pause(begins=elapsed),)
         self._pauses = (*earlier, evolve(pause, resumed=elapsed, ends=elapsed + self.plan.resuming))
+        self._changed()
+
+    def turns(self) -> tuple[datetime, ...]:
+        """When pauses begin and when the job ends, as far as planned; nothing for a row that was set by hand."""
+        if "status" in self.fixed:
+            return ()
+        ended = self._ended()
+        seconds = (*(pause.begins for pause in self._pauses if pause.begins < ended), ended)
+        return tuple(self._instant(turn) for turn in seconds if turn < _ENDLESS)
+
+    def _instant(self, elapsed: float) -> datetime:
+        """The first instant of a clock of microseconds at which a reader sees what changed so long after the start."""
+        at = self.created_at + timedelta(seconds=elapsed)
+        # Sums of floats may fall short of the plan by less than that, and `at` is rounded to it.
+        step = timedelta(microseconds=1)
+        return at if self._status(self._elapsed(at)) == self._status(self._elapsed(at + step)) else at + step
+
+    def _changed(self) -> None:
+        if self.on_change is not None:
+            self.on_change(self)
 
     def _release(self, row: JsonObject, now: datetime) -> None:
         """Let a job whose progress was set by hand go on by its plan from there."""

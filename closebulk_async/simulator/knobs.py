@@ -11,6 +11,7 @@ from .limits import Limits
 from .listing import ListOrder
 from .plans import Plan
 from .searching import Matches
+from .webhook_rules import WebhookRules
 
 
 @define(kw_only=True, eq=False)
@@ -23,7 +24,7 @@ class Knobs:
     `change_method` (the verb that pauses and resumes), `id_prefixes` (by kind, in place of those in the table).
     `limits` are the rate limits, None for none; `plan` is for jobs without one of their own. `matches` is how many
     leads a search finds, or a function of its query that says so; None finds the leads of the plan that is queued
-    first, or of `plan`.
+    first, or of `plan`. `webhook_rules` say how events come about and how reliably they are delivered.
     """
 
     plan: Plan = field(factory=Plan)
@@ -37,3 +38,4 @@ class Knobs:
     id_prefixes: Mapping[str, str] = MappingProxyType({})
     gzip: bool = True
     matches: Matches = None
+    webhook_rules: WebhookRules = field(factory=WebhookRules)

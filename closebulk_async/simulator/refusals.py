@@ -26,6 +26,9 @@ def refused(text: str, *, status: int = 400, headers: tuple[tuple[str, str], ...
     return RefusedError(status, {"error": text}, headers)
 
 
-def refused_fields(errors: Mapping[str, str]) -> RefusedError:
-    """A 400 that names fields: `errors` is a list at the top, and `field-errors` has a hyphen."""
+def refused_fields(errors: Mapping[str, object]) -> RefusedError:
+    """A 400 that names fields: `errors` is a list at the top, and `field-errors` has a hyphen.
+
+    The value is a text, or for a list `{"errors": {index: ...}}` with such a text or an object of `field-errors`.
+    """
     return RefusedError(400, {"errors": [], "field-errors": dict(errors)})

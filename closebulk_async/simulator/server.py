@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Self, Unpack
@@ -12,18 +13,23 @@ from attrs import define, evolve, field
 
 from .clock import Clock, SystemClock, keep_waiting
 from .delivery import compressed, deliver, hang_up
+from .events import make_event, object_type
 from .faults import NO_FAULT, Fault
 from .jobs import Job, read_date, spell_date
 from .kinds import KINDS
 from .knobs import Knobs
 from .messages import Answer, Request
 from .plans import Duration, Plan, PlanChanges, to_seconds
+from .post_office import Delivery, PostOffice
 from .scripts import FaultScript, Scripted
 from .service import BASE_PATH, Service
+from .webhooks import JOB_EVENTS, Subscription
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from types import TracebackType
+
+    from .kinds import JsonObject
 
 HOST = "127.0.0.1"
 # Invented, and formed like a real one, so that whatever hides keys has to hide this one too.
@@ -43,7 +49,8 @@ class Simulator(Knobs):
     """`async with Simulator() as sim:` serves until the block ends; the settings of `Knobs` are attributes of it.
 
     `clock` is what all its instants and waits come from, `port` 0 means any free one, `seed` makes the ids.
-    `keep_requests` bounds the memory of `requests`. Left and entered again it serves the same jobs on the same port.
+    `keep_requests` bounds the memory of `requests` and of `deliveries`. Left and entered again it serves the same jobs
+    on the same port.
     """
 
     clock: Clock = field(default=None, converter=_clock_or_system)
@@ -56,11 +63,16 @@ class Simulator(Knobs):
     _script: FaultScript = field(factory=FaultScript, init=False, repr=False)
     _log: dict[int, Request] = field(factory=dict, init=False, repr=False)
     _n_requests: int = field(default=0, init=False, repr=False)
+    # Chance of their own: the ids of jobs are then the same with and without events.
+    _chance: random.Random = field(init=False, repr=False)
+    _post: PostOffice = field(init=False, repr=False)
     _runner: web.ServerRunner | None = field(default=None, init=False, repr=False)
     _connections: set[asyncio.Task[None]] = field(factory=set, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._service = Service(self, api_key=self.api_key, bearer_tokens=self.bearer_tokens, seed=self.seed)
+        self._chance = random.Random(f"events {self.seed}")
+        self._post = PostOffice(self, self._service, self.clock, keep=self.keep_requests, source=self._chance)
 
     async def __aenter__(self) -> Self:
         runner = web.ServerRunner(
@@ -75,6 +87,7 @@ class Simulator(Knobs):
             raise
         self._runner = runner
         self.port = runner.addresses[0][1]
+        self._post.open()
         return self
 
     async def __aexit__(
@@ -86,8 +99,11 @@ class Simulator(Knobs):
         runner, self._runner = self._runner, None
         for connection in self._connections:
             connection.cancel()
-        if runner is not None:
-            await runner.cleanup()
+        try:
+            await self._post.close()
+        finally:
+            if runner is not None:
+                await runner.cleanup()
 
     @property
     def base_url(self) -> str:
@@ -115,6 +131,16 @@ class Simulator(Knobs):
     def requests(self) -> tuple[Request, ...]:
         """The latest `keep_requests` requests in the order of their arrival, open ones included."""
         return tuple(self._log.values())
+
+    @property
+    def webhooks(self) -> tuple[Subscription, ...]:
+        """All subscriptions to events, oldest first, as they are now."""
+        return self._service.webhooks.all
+
+    @property
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """The latest `keep_requests` deliveries of events in the order of the events, with what became of each."""
+        return tuple(self._post.log)
 
     def next_job(self, *, kind: KindName | None = None, **plan: Unpack[PlanChanges]) -> None:
         """Plan the next job (of that kind) that is created; further calls queue up. The rest is as in `self.plan`."""
@@ -155,6 +181,29 @@ class Simulator(Knobs):
         )
         self._service.store.add(job)
         return job
+
+    def add_webhook(
+        self, url: str, *, events: Sequence[JsonObject] = JOB_EVENTS, event_filter: JsonObject | None = None
+    ) -> Subscription:
+        """Subscribe an address without a request, to all events of jobs by default; it knows the `signature_key`.
+
+        Raises `RefusedError` where a POST would not be a 201.
+        """
+        body = {"url": url, "events": list(events), "event_filter": event_filter}
+        return self._service.webhooks.create(body, self.clock.now())
+
+    def send_event(self, action: str, about: Job | Mapping[str, object], **fields: object) -> JsonObject:
+        """Tell an event about a job, or with any data, as if it had happened now; the event that was told.
+
+        `fields` replace what would be made up: `id`, `date_updated` and so on, each already spelled as in a payload.
+        Without an `object_type` among them, data that is no job of the simulator's is taken for a bulk email.
+        """
+        now = self.clock.now()
+        data = about.snapshot(now) if isinstance(about, Job) else dict(about)
+        known = object_type(about) if isinstance(about, Job) else "bulk_action.email"
+        event = make_event(action, data, at=now, source=self._chance, **{"object_type": known, **fields})
+        self._post.publish(event)
+        return event
 
     def fail_next(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -18,6 +19,7 @@ from .messages import Answer, Request, json_answer
 from .refusals import RefusedError, refused
 from .searching import answer_search
 from .store import JobStore
+from .webhooks import Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +37,13 @@ class Service:
         self.store = JobStore(seed=seed)
         self.organization_id = self.store.make_id("orga_")
         self.user_id = self.store.make_id("user_")
+        self.webhooks = Webhooks(
+            knobs,
+            organization_id=self.organization_id,
+            user_id=self.user_id,
+            # Chance of their own: the ids of jobs are then the same with and without webhooks.
+            source=random.Random(f"webhooks {seed}"),
+        )
         self._knobs = knobs
         self._limiter = Limiter()
         basic = base64.b64encode(f"{api_key}:".encode()).decode()
@@ -52,7 +61,8 @@ class Service:
         try:
             if key not in self._credentials:
                 raise refused("Unauthorized", status=401)
-            answer = json_answer(self._dispatch(_without_override(request)))
+            found = self._dispatch(_without_override(request))
+            answer = found if isinstance(found, Answer) else json_answer(found)
         except RefusedError as refusal:
             answer = json_answer(refusal.payload, status=refusal.status, headers=refusal.headers)
         return answer.with_headers(verdict.headers)
@@ -91,6 +101,14 @@ class Service:
                 return {"GET": self._me}
             case ["data", "search"]:
                 return {"POST": self._search}
+            case ["webhook"]:
+                return {"GET": self._list_webhooks, "POST": self._create_webhook}
+            case ["webhook", webhook_id]:
+                return {
+                    "GET": lambda request: self._read_webhook(webhook_id, request),
+                    "PUT": lambda request: self._change_webhook(webhook_id, request),
+                    "DELETE": lambda _: self._delete_webhook(webhook_id),
+                }
             case ["bulk_action", name] if name in KINDS:
                 kind = KINDS[name]
                 return {
@@ -160,13 +178,36 @@ class Service:
         job.change(read_object(request.body, request.headers), request.at)
         return job.snapshot(request.at, read_fields(request.query))
 
+    def _list_webhooks(self, request: Request) -> JsonObject:
+        rows = (self.webhooks.show(subscription) for subscription in self.webhooks.all)
+        return {"data": [narrowed(row, request.query) for row in rows], "has_more": False}
+
+    def _create_webhook(self, request: Request) -> Answer:
+        subscription = self.webhooks.create(read_object(request.body, request.headers), request.at)
+        row = narrowed(self.webhooks.show(subscription, is_new=True), request.query)
+        location = ("location", f"{BASE_PATH}/webhook/{subscription.id}/")
+        return json_answer(row, status=HTTPStatus.CREATED, headers=(location,))
+
+    def _read_webhook(self, webhook_id: str, request: Request) -> JsonObject:
+        return narrowed(self.webhooks.show(self.webhooks.find(webhook_id)), request.query)
+
+    def _change_webhook(self, webhook_id: str, request: Request) -> JsonObject:
+        body = read_object(request.body, request.headers)
+        return narrowed(self.webhooks.show(self.webhooks.change(webhook_id, body, request.at)), request.query)
+
+    def _delete_webhook(self, webhook_id: str) -> JsonObject:
+        self.webhooks.delete(webhook_id)
+        return {}
+
 
 def group_of(method: str, path: str) -> str:
     """The endpoint group that a request counts for: method and path without an id, `"GET /bulk_action/email/"`.
 
     The service's groups are not published; a path and its items in one group per method is a guess.
     """
-    return f"{method} /{''.join(f'{segment}/' for segment in _segments(path)[:2])}"
+    segments = _segments(path)
+    named = segments[: 1 if segments[:1] == ["webhook"] else 2]
+    return f"{method} /{''.join(f'{segment}/' for segment in named)}"
 
 
 def _not_found() -> RefusedError:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
-import string
 from bisect import insort
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .ids import make_id
 from .listing import place
 from .refusals import refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from .jobs import Job
@@ -20,14 +20,12 @@ if TYPE_CHECKING:
     from .listing import ListOrder
     from .plans import Plan
 
-_BASE62 = string.digits + string.ascii_letters
-_ID_LENGTH = 43  # as in every id of the vendor's samples
-
 
 class JobStore:
-    """All jobs, by id and by kind."""
+    """All jobs, by id and by kind; `on_change` is called with each new one and with each that is paused or resumed."""
 
     def __init__(self, *, seed: int) -> None:
+        self.on_change: Callable[[Job], None] | None = None
         self._random = random.Random(seed)
         self._by_id: dict[str, Job] = {}
         self._by_kind: dict[str, list[Job]] = {}
@@ -75,10 +73,12 @@ class JobStore:
             if name == kind:
                 insort(jobs, job, key=partial(place, order=order))
         self._last_shown[kind] = max(self._last_shown.get(kind, job.shown_at), job.shown_at)
+        job.on_change = self._changed
+        self._changed(job)
 
     def make_id(self, prefix: str) -> str:
         """A new id: the prefix and 43 characters, the same in every run with the same seed."""
-        return prefix + "".join(self._random.choices(_BASE62, k=_ID_LENGTH))
+        return make_id(prefix, self._random)
 
     def queue_plan(self, plan: Plan, kind: str | None) -> None:
         """Keep a plan for the next job of that kind (of any kind when None)."""
@@ -95,3 +95,7 @@ class JobStore:
                 del self._plans[index]
                 return plan
         return None
+
+    def _changed(self, job: Job) -> None:
+        if self.on_change is not None:
+            self.on_change(job)
