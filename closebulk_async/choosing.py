@@ -52,7 +52,7 @@ WORTH_A_PAGE = 2
 class Target:
     """An action that is polled, and what is known of its place in the list."""
 
-    __slots__ = ("__weakref__", "company", "due_since", "errand", "is_urgent", "misses", "place", "ref")
+    __slots__ = ("company", "due_since", "errand", "is_urgent", "misses", "place", "ref")
 
     def __init__(self, ref: JobRef[Any]) -> None:
         """Not due, and nobody knows where it stands."""

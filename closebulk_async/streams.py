@@ -55,40 +55,31 @@ class Member(Waiter[Any]):
         known: BulkAction | None,
         on_news: Callable[[Member], None],
     ) -> None:
-        """Poll nothing yet. `on_news` is called when `take` has something."""
+        """Poll nothing yet. `on_news` is called when `take_step` has something."""
         super().__init__(watcher, ref, options, known=known)
         self._on_news = on_news
         self._is_told = False
 
     def begin(self) -> None:
         """Begin to poll."""
-        self._begin_beat()
-        self._attach()
+        self.begin_beat()
+        self.attach()
 
-    def take(self) -> Progress[Any] | None:
+    def take_step(self) -> Progress[Any] | None:
         """What is new, if anything is. The last one is final, and its `error` is why the wait failed, if it did."""
         if self._is_told:
             return None
-        if self._end is not None:
-            self._is_told = True
-            return self._take_last(self._end.error)
-        if not self._is_dirty and not self._is_beat_due:
-            return None
-        progress = self._take_progress(changed=self._is_dirty)
-        self._begin_beat()
-        return progress
-
-    def leave(self) -> None:
-        """Want to know no more."""
+        if self.end is None:
+            progress = self.take()
+            self.begin_beat()
+            return progress
         self._is_told = True
-        self._leave()
-
-    def _take_last(self, error: Exception | None) -> Progress[Any]:
+        error = self.end.error
         if error is not None and not isinstance(error, CloseBulkError):
             raise error.with_traceback(None)  # a mistake of this package's own
-        if self._end is None or self._end.last is None:  # it was never seen
+        if self.end.last is None:
             return _describe_unseen(self.ref, error)
-        return attrs.evolve(self._end.last, error=error)
+        return attrs.evolve(self.end.last, error=error)
 
     def _wake(self) -> None:
         self._on_news(self)
@@ -165,7 +156,7 @@ class Stream:
         while self._ready:
             member = next(iter(self._ready))
             del self._ready[member]
-            if (progress := member.take()) is not None:
+            if (progress := member.take_step()) is not None:
                 if progress.is_final:
                     del self._members[member.ref]
                 return progress
@@ -173,12 +164,10 @@ class Stream:
 
     async def _wait_for_news(self) -> None:
         self._news = asyncio.get_running_loop().create_future()
-        self._watcher.kept.add(self)
         try:
             await self._news
         finally:
             self._news = None
-            self._watcher.kept.discard(self)
 
     def _on_news(self, member: Member) -> None:
         self._ready[member] = None

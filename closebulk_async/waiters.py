@@ -6,7 +6,6 @@ import asyncio
 import itertools
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVar, cast, get_args
-from weakref import WeakMethod
 
 import attrs
 
@@ -26,7 +25,7 @@ from closebulk_async.progress import Meter, Progress
 from closebulk_async.telemetry import WaitBegan, WaitEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from closebulk_async.clock import Alarm
     from closebulk_async.watching import Watch, Watcher
@@ -97,14 +96,12 @@ class Waiter(Generic[A_co]):
     """
 
     __slots__ = (
-        "__weakref__",
         "_alarms",
-        "_end",
         "_expired_at",
-        "_is_attached",
         "_is_beat_due",
         "_is_dirty",
         "_known",
+        "_news",
         "_number",
         "_options",
         "_polls_before",
@@ -112,6 +109,8 @@ class Waiter(Generic[A_co]):
         "_started_at",
         "_watch",
         "_watcher",
+        "end",
+        "is_attached",
         "ref",
     )
 
@@ -123,7 +122,8 @@ class Waiter(Generic[A_co]):
         self._known = known
         self._number = next(_numbers)
         self._watch: Watch | None = None
-        self._is_attached = False
+        self.is_attached = False
+        """It has joined a watch, and is told of polls."""
         self._started_at: float | None = None
         self._polls_before = 0
         self._alarms: dict[str, Alarm] | None = None
@@ -131,11 +131,9 @@ class Waiter(Generic[A_co]):
         self._shown: Meter[A_co] | None = None
         self._is_dirty = False
         self._is_beat_due = False
-        self._end: End[A_co] | None = None
-
-    def _wake(self) -> None:
-        """Let whoever consumes this see that there is news."""
-        raise NotImplementedError
+        self._news: tuple[asyncio.Future[None], ...] = ()
+        """One for each task that waits for something new."""
+        self.end: End[A_co] | None = None
 
     # What the watch calls -------------------------------------------------------------------------------------------
 
@@ -149,7 +147,7 @@ class Waiter(Generic[A_co]):
             self._is_dirty = self._is_dirty or self._shown is None or _has_moved(self._shown, meter)
             self._shown = meter
             self._judge(meter)
-        if self._end is None and self._expired_at is not None and watch.polled_at >= self._expired_at:
+        if self.end is None and self._expired_at is not None and watch.polled_at >= self._expired_at:
             self._on_last_look()
         self._wake()
 
@@ -221,17 +219,9 @@ class Waiter(Generic[A_co]):
         self._wake()
 
     def _set_alarm(self, name: str, seconds: float | None, callback: Callable[[], None]) -> None:
-        """Set an alarm that does not keep this wait alive: a wait that nobody holds has been left."""
         self._cancel_alarm(name)
-        if seconds is None or self._end is not None:
-            return
-        method = WeakMethod(callback)
-
-        def ring() -> None:
-            if (callback := method()) is not None:
-                callback()
-
-        self._alarms = {**(self._alarms or {}), name: self._watcher.alarms.set(seconds, ring)}
+        if seconds is not None and self.end is None:
+            self._alarms = {**(self._alarms or {}), name: self._watcher.alarms.set(seconds, callback)}
 
     def _cancel_alarm(self, name: str) -> None:
         if self._alarms is not None and name in self._alarms:
@@ -239,16 +229,16 @@ class Waiter(Generic[A_co]):
 
     # What a consumer calls ------------------------------------------------------------------------------------------
 
-    def _attach(self) -> None:
+    def attach(self) -> None:
         """Join the watch of the action: at the first use, and again after every consumer had left."""
-        if self._is_attached or self._end is not None:
+        if self.is_attached or self.end is not None:
             return
         now = self._watcher.clock.monotonic()
         watch = self._watcher.watch(self.ref, known=self._known, after=self._watch)
         if self._started_at is None:
             self._started_at = now
         self._polls_before = watch.polls - self._count_polls()
-        self._watch, self._known, self._is_attached = watch, None, True
+        self._watch, self._known, self.is_attached = watch, None, True
         if self._watcher.tell:
             self._watcher.tell(WaitBegan(number=self._number, ref=self.ref))
         if self._options.timeout is not None:
@@ -256,18 +246,19 @@ class Waiter(Generic[A_co]):
         watch.join(self)
         self.on_poll()
 
-    def _detach(self) -> None:
+    def detach(self) -> None:
+        """Leave the watch: nothing is polled for this waiter, and no alarm of it rings."""
         for alarm in (self._alarms or {}).values():
             alarm.cancel()
         self._alarms = None
-        if self._is_attached:
-            self._is_attached = False
+        if self.is_attached:
+            self.is_attached = False
             cast("Watch", self._watch).leave(self)
             if self._watcher.tell:
                 self._watcher.tell(self._describe_end())
 
     def _describe_end(self) -> WaitEnded:
-        error = asyncio.CancelledError("the waiter left") if self._end is None else self._end.error
+        error = asyncio.CancelledError("the waiter left") if self.end is None else self.end.error
         elapsed = self._watcher.clock.monotonic() - (self._started_at or 0.0)
         return WaitEnded(
             number=self._number,
@@ -277,33 +268,62 @@ class Waiter(Generic[A_co]):
             error=error,
         )
 
-    def _leave(self) -> None:
-        """End the wait because nobody wants to know any more."""
-        if self._end is None:
+    def leave(self) -> None:
+        """End the wait: what was not taken is lost, because nobody wants to know any more."""
+        if self.end is None:
             self._finish(error=self._wait_error(WaitClosedError, "the wait was closed before the action had ended"))
         self._is_dirty = False
 
     def _finish(self, *, action: A_co | None = None, error: Exception | None = None) -> None:
-        if self._end is None:
-            self._end = End(action, error, None)  # from now on nothing else ends it
-            self._end = End(action, error, self._progress(changed=True))
-            self._detach()
+        if self.end is None:
+            self.end = End(action, error, None)  # from now on nothing else ends it
+            self.end = End(action, error, self._progress(changed=True))
+            self.detach()
             self._wake()
 
-    def _begin_beat(self) -> None:
+    def begin_beat(self) -> None:
+        """Let a heartbeat be due when nothing new has come for so long."""
         self._set_alarm("heartbeat", self._options.heartbeat, self._on_heartbeat)
 
-    def _take_progress(self, *, changed: bool) -> Progress[A_co]:
+    def end_beat(self) -> None:
+        """Nobody waits for a heartbeat any more."""
+        self._cancel_alarm("heartbeat")
+
+    def take(self) -> Progress[A_co] | None:
+        """The newest progress that was not taken yet, or a heartbeat that is due; None where there is neither."""
+        is_dirty, is_beat = self._is_dirty, self._is_beat_due and self.end is None
+        if not is_dirty and not is_beat:
+            return None
         self._is_dirty = self._is_beat_due = False
-        last = None if self._end is None else self._end.last
-        return last or cast("Progress[A_co]", self._progress(changed=changed))
+        return self._progress(changed=is_dirty) if self.end is None else self.end.last
+
+    def listen(self) -> asyncio.Future[None]:
+        """What a task may wait for: it is done when `take` or `end` may have something."""
+        news = asyncio.get_running_loop().create_future()
+        self._news = (*self._news, news)
+        return news
+
+    def unlisten(self, news: asyncio.Future[None], *, leaves: bool = False) -> None:
+        """For each `listen`. `leaves`: the task waits no more; when no other does, nothing is polled for it."""
+        self._news = tuple(other for other in self._news if other is not news)
+        if leaves and not self._news:
+            self.detach()
+
+    async def wait_ended(self) -> None:
+        """After `detach`: until nothing of the polls is left that were for this waiter alone."""
+        await self._watcher.wait_ended()
+
+    def _wake(self) -> None:
+        for news in self._news:
+            if not news.done():
+                news.set_result(None)
 
     def _progress(self, *, changed: bool) -> Progress[A_co] | None:
         watch = self._watch
         if watch is None or watch.meter is None or self._started_at is None:
             return None
         meter, now = watch.meter, self._watcher.clock.monotonic()
-        error = None if self._end is None else self._end.error
+        error = None if self.end is None else self.end.error
         return Progress(
             action=meter.action,
             n_objects_processed=meter.processed,
@@ -337,12 +357,3 @@ def _has_moved(before: Meter[Any], after: Meter[Any]) -> bool:
         after.processed,
         after.total,
     )
-
-
-def clear_up(watch: Watch, alarms: Iterable[Alarm], told: WaitEnded | None) -> None:
-    """What a waiter leaves that was collected: by then it is no subscriber any more."""
-    for alarm in alarms:
-        alarm.cancel()
-    watch.end_if_unwatched()
-    if told is not None:
-        watch.tell(told)

@@ -6,22 +6,22 @@ import asyncio
 import warnings
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from closebulk_async.errors import InvalidRequestError, WaitClosedError
 from closebulk_async.models import BulkAction, JobRef
 from closebulk_async.progress import Progress
-from closebulk_async.waiters import Waiter, WaitOptions, clear_up
+from closebulk_async.waiters import End, Waiter, WaitOptions
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from closebulk_async.watching import Watch, Watcher
+    from closebulk_async.watching import Watcher
 
 A_co = TypeVar("A_co", bound=BulkAction, covariant=True)
 
 
-class Wait(Waiter[A_co], AsyncGenerator[Progress[A_co], None]):
+class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
     """A wait for the end of one action. Iterate over it for progress, await it for the action, or do both.
 
     Polling begins with the first step or await and is shared with every other wait on the same action. Both ways give
@@ -33,17 +33,21 @@ class Wait(Waiter[A_co], AsyncGenerator[Progress[A_co], None]):
     `async with`, a cancelled task, the last reference) ends the polls and never touches the action itself.
     """
 
-    __slots__ = ("_has_raised", "_is_iterating", "_is_used", "_loop", "_news")
+    __slots__ = ("__weakref__", "_has_raised", "_is_iterating", "_is_used", "_loop", "_waiter")
 
     def __init__(self, watcher: Watcher, ref: JobRef[A_co], options: WaitOptions, *, known: A_co | None = None) -> None:
         """Made by `wait_until_done`. Nothing is polled yet."""
-        super().__init__(watcher, ref, options, known=known)
+        # The watcher holds the waiter, and nobody but the consumer this: so it can be noticed that no consumer is left.
+        self._waiter: Waiter[A_co] = Waiter(watcher, ref, options, known=known)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_used = False
         self._has_raised = False
         self._is_iterating = False
-        self._news: tuple[asyncio.Future[None], ...] = ()
-        """One for each task that waits for something new."""
+
+    @property
+    def ref(self) -> JobRef[A_co]:
+        """Kind and id of the action that is waited for."""
+        return self._waiter.ref
 
     # What a consumer calls ------------------------------------------------------------------------------------------
 
@@ -56,13 +60,23 @@ class Wait(Waiter[A_co], AsyncGenerator[Progress[A_co], None]):
         return self._wait_for_end()
 
     async def _wait_for_end(self) -> A_co:
-        self._loop = asyncio.get_running_loop()
-        self._attach()
-        while self._end is None:
-            await self._wait_for_news()
-        if self._end.error is not None:
-            raise self._end.error.with_traceback(None)
-        return cast("A_co", self._end.action)
+        waiter = self._begin()
+        while (end := waiter.end) is None:
+            news = waiter.listen()
+            try:
+                await news
+            except BaseException:
+                waiter.unlisten(news, leaves=True)
+                raise
+            waiter.unlisten(news)
+        if end.error is not None:
+            raise end.error.with_traceback(None)
+        return cast("A_co", end.action)
+
+    def _begin(self) -> Waiter[A_co]:
+        self._is_used, self._loop = True, asyncio.get_running_loop()
+        self._waiter.attach()
+        return self._waiter
 
     def __aiter__(self) -> Self:
         return self
@@ -71,22 +85,24 @@ class Wait(Waiter[A_co], AsyncGenerator[Progress[A_co], None]):
         if self._is_iterating:
             message = "two consumers iterate over this wait: give each its own, they share the polls"
             raise WaitClosedError(message, ref=self.ref)
-        self._is_used = self._is_iterating = True
-        self._loop = asyncio.get_running_loop()
+        self._is_iterating = True
         try:
-            self._attach()
-            self._begin_beat()
-            while True:
-                if self._is_dirty:
-                    return self._take_progress(changed=True)
-                if self._end is not None:
-                    return self._raise_end()
-                if self._is_beat_due:
-                    return self._take_progress(changed=False)
-                await self._wait_for_news()
+            waiter = self._begin()
+            waiter.begin_beat()
+            while (progress := waiter.take()) is None:
+                if waiter.end is not None:
+                    return self._raise_end(waiter.end)
+                news = waiter.listen()
+                try:
+                    await news
+                except BaseException:
+                    waiter.unlisten(news, leaves=True)
+                    raise
+                waiter.unlisten(news)
+            return progress
         finally:
             self._is_iterating = False
-            self._cancel_alarm("heartbeat")
+            self._waiter.end_beat()
 
     async def asend(self, value: object) -> Progress[A_co]:
         """The next progress. There is nothing to send: any other value raises InvalidRequestError."""
@@ -109,12 +125,10 @@ class Wait(Waiter[A_co], AsyncGenerator[Progress[A_co], None]):
     async def aclose(self) -> None:
         """Leave. Whoever awaits the outcome after this gets it if it was known, else WaitClosedError."""
         self._is_used = True
-        if self._end is None:
+        if self._waiter.end is None:
             self._has_raised = True  # an iteration just ends
-        self._leave()
-        if self._watch is not None:
-            await self._watch.wait_ended()
-        await self._watcher.alarms.wait_ended()
+        self._waiter.leave()
+        await self._waiter.wait_ended()
 
     async def __aenter__(self) -> Self:
         return self
@@ -130,39 +144,13 @@ class Wait(Waiter[A_co], AsyncGenerator[Progress[A_co], None]):
                 stacklevel=1,
                 source=self,
             )
-        if self._is_attached and self._loop is not None and self._watch is not None:
-            alarms = list((self._alarms or {}).values())
-            told = self._describe_end() if self._watcher.tell else None
+        if self._waiter.is_attached and self._loop is not None:
             # The collector may run in any thread, and alarms and tasks belong to the loop's.
             with suppress(RuntimeError):  # the loop is closed, and with it all that could be left
-                self._loop.call_soon_threadsafe(clear_up, self._watch, alarms, told)
+                self._loop.call_soon_threadsafe(self._waiter.detach)
 
-    # Inside ---------------------------------------------------------------------------------------------------------
-
-    async def _wait_for_news(self) -> None:
-        watch = cast("Watch", self._watch)
-        news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._news = (*self._news, news)
-        watch.keep(self)
-        try:
-            await news
-        except asyncio.CancelledError:
-            if self._news == (news,):
-                self._detach()
-            raise
-        finally:
-            self._news = tuple(other for other in self._news if other is not news)
-            if not self._news:
-                watch.release(self)
-
-    def _wake(self) -> None:
-        for news in self._news:
-            if not news.done():
-                news.set_result(None)
-
-    def _raise_end(self) -> Progress[A_co]:
-        error = None if self._end is None else self._end.error
-        if error is None or self._has_raised:
+    def _raise_end(self, end: End[A_co]) -> Progress[A_co]:
+        if end.error is None or self._has_raised:
             raise StopAsyncIteration
         self._has_raised = True
-        raise error.with_traceback(None)
+        raise end.error.with_traceback(None)

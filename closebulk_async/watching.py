@@ -10,7 +10,6 @@ import math
 from collections import OrderedDict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
-from weakref import ref as weak
 
 from closebulk_async.choosing import WORTH_A_PAGE, Target
 from closebulk_async.clock import Alarm, Alarms, Clock
@@ -27,7 +26,7 @@ from closebulk_async.models import PHASE_OF_STATUS, BulkAction, JobRef, Kind
 from closebulk_async.policy import PollPolicy, after_hint
 from closebulk_async.polling import Desk
 from closebulk_async.progress import Meter, observe
-from closebulk_async.telemetry import ActionMoved, Event, Telling, WebhookReceived
+from closebulk_async.telemetry import ActionMoved, Telling, WebhookReceived
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -53,7 +52,7 @@ _SLACK = 64
 
 
 class Subscriber(Protocol):
-    """What a watch tells of itself. Held weakly unless it is `kept`: a waiter that nobody holds any more has left."""
+    """What a watch tells of itself."""
 
     def on_poll(self) -> None:
         """A poll has ended, well or not, or the watch has failed for good. Must not block nor raise."""
@@ -115,7 +114,7 @@ class Watch(Target):
         """Bad polls since the latest good one."""
         self.silent_since: float | None = after.silent_since if after and after.failures else None
         self._watcher = watcher
-        self._subscribers: list[weak[Subscriber]] = []
+        self._subscribers: list[Subscriber] = []
         self._wants_another = False
         self._heard_at: float | None = None
         self._rested_at: float | None = None
@@ -124,35 +123,19 @@ class Watch(Target):
 
     def join(self, subscriber: Subscriber) -> None:
         """Tell `subscriber` of polls from now on; the first subscriber's joining polls at once."""
-        self._subscribers.append(weak(subscriber))
+        self._subscribers.append(subscriber)
         if not self.is_over and self.next_poll_at is None and not self._is_asking:
             self.poll_now()
 
     def leave(self, subscriber: Subscriber) -> None:
         """Tell it no more; the last one's leaving ends the polls. The action itself is never touched."""
-        if self._subscribers:  # else this watch has ended, and told everybody
-            self._subscribers.remove(weak(subscriber))
-        self.release(subscriber)
-        self.end_if_unwatched()
-
-    def end_if_unwatched(self) -> None:
-        """End where no subscriber is left."""
-        if not any(subscriber() is not None for subscriber in self._subscribers):
+        if subscriber in self._subscribers:  # else this watch has ended, and told everybody
+            self._subscribers.remove(subscriber)
+        if not self._subscribers:
             self.end()
 
-    def keep(self, subscriber: Subscriber) -> None:
-        """Hold it strongly until `release`, because a task waits for what it will tell.
-
-        The loop holds its tasks weakly: one that nobody else holds would be collected in the middle of its wait.
-        """
-        self._watcher.kept.add(subscriber)
-
-    def release(self, subscriber: Subscriber) -> None:
-        """Hold it weakly again."""
-        self._watcher.kept.discard(subscriber)
-
     def _publish(self) -> None:
-        for subscriber in [alive for known in self._subscribers if (alive := known()) is not None]:
+        for subscriber in tuple(self._subscribers):
             subscriber.on_poll()
 
     # When to poll ---------------------------------------------------------------------------------------------------
@@ -207,7 +190,7 @@ class Watch(Target):
         if self._wants_another and self.errand is None:
             self._wants_another = False
             delay = 0.0
-        wishes = [wish for known in self._subscribers if (one := known()) and (wish := one.stall_due_in()) is not None]
+        wishes = [wish for one in self._subscribers if (wish := one.stall_due_in()) is not None]
         delay = min([delay, *(max(policy.floor, wish) for wish in wishes)])
         self.next_poll_at = now + delay
         if self.company >= WORTH_A_PAGE and delay > 0:  # whoever is due in the same beat is answered by the same page
@@ -309,21 +292,13 @@ class Watch(Target):
         """Tell everybody for the last time."""
         subscribers, self._subscribers = self._subscribers, []
         self.end()
-        for subscriber in [alive for known in subscribers if (alive := known()) is not None]:
+        for subscriber in subscribers:
             subscriber.on_poll()
 
     def end(self) -> None:
         """Stop polling. Who joins this action later gets a new watch."""
         self.next_poll_at = None
         self._watcher.forget(self)
-
-    def tell(self, event: Event) -> None:
-        """Tell the hooks."""
-        self._watcher.tell(event)
-
-    async def wait_ended(self) -> None:
-        """After `end`: until a poll that was under way for this watch alone has let go of its connection."""
-        await self._watcher.desk(self.ref.kind).wait_ended()
 
 
 class Watcher:
@@ -346,8 +321,6 @@ class Watcher:
         self.policy = policy
         self.tell = tell
         self.alarms = Alarms(clock)
-        self.kept: set[object] = set()
-        """What tasks wait for that nobody else may hold: the loop holds its tasks weakly."""
         slots = asyncio.Semaphore(policy.concurrency)
         self._desks = {
             kind: Desk(kind, transport=transport, clock=clock, slots=slots, note=note, tell=tell) for kind in Kind
@@ -443,7 +416,7 @@ class Watcher:
         at = watch.look_at()
         if at is None or (watch.looked_at is not None and watch.looked_at <= at):
             return
-        if len(self._heap) > 2 * len(self._watches) + _SLACK:
+        if len(self._heap) > 1.25 * len(self._watches) + _SLACK:
             self._heap = [entry for entry in self._heap if entry[2].looked_at == entry[0] and not entry[2].is_left]
             heapq.heapify(self._heap)
         watch.looked_at = at
