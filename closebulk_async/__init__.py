@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     from closebulk_async.version import __version__
     from closebulk_async.waiting import Wait
     from closebulk_async.webhook_models import Webhook, WebhookEvent, WebhookStatus
+    from closebulk_async.webhook_wire import job_events
 
 __all__ = [
     "APIError",
@@ -195,6 +196,7 @@ __all__ = [
     "WebhookStatus",
     "Webhooks",
     "__version__",
+    "job_events",
     "verify_webhook",
 ]
 
@@ -296,6 +298,7 @@ _MODULE_OF = {
     "Webhook": "webhook_models",
     "WebhookEvent": "webhook_models",
     "WebhookStatus": "webhook_models",
+    "job_events": "webhook_wire",
 }
 """Where each export is defined; a test holds it to the imports above and to `__all__`."""
 

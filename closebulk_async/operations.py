@@ -16,6 +16,7 @@ from closebulk_async.errors import (
     CloseBulkError,
     DecodeError,
     InvalidRequestError,
+    RateLimitedError,
     TransportError,
     asked_wait,
 )
@@ -227,6 +228,8 @@ async def set_status(engine: Engine, ref: JobRef[A], status: Status) -> A:
         except DecodeError:  # a success without the object: nobody documents what this answers
             return await get_action(engine, ref)
         except (TransportError, APIError) as exc:
+            if isinstance(exc, RateLimitedError) and exc.status is None:
+                raise  # the budget had no place for it: nothing was sent
             if isinstance(exc, APIError) and is_rejection(exc.status or 0):
                 if doubt is None or not isinstance(exc, BadRequestError):
                     raise

@@ -126,7 +126,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "subscriptions": ("Webhooks",),
     "listing": (),
     "pace": (),
-    "webhook_wire": (),
+    "webhook_wire": ("job_events",),
     "connections": (),
     "choosing": (),
     "polling": (),
