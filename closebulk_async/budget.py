@@ -101,11 +101,8 @@ class _Window:
         """Take what an answer says of it. Answers come late, and not in the order in which they were written."""
         ends_at = now + reset
         self.seen_at, self.length = now, max(self.length, reset)
-        if self.is_assumed:
-            self.is_assumed = False
-            self.lowest, self.ends_at = min(self.lowest, remaining), ends_at
-        elif ends_at > self.ends_at + self.length / 2:
-            self.lowest, self.ends_at = remaining, ends_at
+        if self.is_assumed or ends_at > self.ends_at + self.length / 2:
+            self.lowest, self.ends_at, self.is_assumed = remaining, ends_at, False
         elif ends_at >= self.ends_at - self.length / 2:
             # Every answer took some time: the earliest of the ends that they name is the closest, and never too early.
             self.lowest, self.ends_at = min(self.lowest, remaining), min(self.ends_at, ends_at)

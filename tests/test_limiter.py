@@ -139,6 +139,46 @@ async def test_who_comes_later_does_not_slip_in(limiter: MemoryLimiter, clock: F
     assert queue.order == "m"
 
 
+class LateClock(FakeClock):
+    """Its time may have passed before anybody was woken, as on a loop that is busy."""
+
+    passed = 0.0
+
+    def monotonic(self) -> float:
+        """What has passed unnoticed counts."""
+        return super().monotonic() + self.passed
+
+
+async def test_who_comes_while_the_next_is_not_woken_yet_waits_too() -> None:
+    """The stop is over, and whoever waited for its end goes first all the same."""
+    clock = LateClock()
+    limiter = MemoryLimiter(clock)
+    queue = Queue(limiter, clock)
+    stop(limiter, 5)
+    await queue.add("m")
+    clock.passed = 6.0
+    assert not goes_at_once(limiter)
+    assert not goes_at_once(limiter, priority=Priority.POLL)
+    assert goes_at_once(limiter, priority=Priority.START)
+    await queue.end()
+    assert queue.order == "m"
+
+
+async def test_a_start_has_its_own_time(limiter: MemoryLimiter, clock: FakeClock) -> None:
+    """A poll waits for the reset in eight seconds; the start that comes then is due in less than one."""
+    queue = Queue(limiter, clock)
+    assert goes_at_once(limiter)
+    limiter.learn(GROUP, shows(16))
+    await queue.add("p", Priority.POLL)
+    while goes_at_once(limiter, priority=Priority.START):
+        pass
+    await queue.add("s", Priority.START)
+    await queue.end()
+    instants = {name: at for at, name in queue.gone}
+    assert 0 < instants["s"] < 1
+    assert instants["p"] >= 8
+
+
 async def test_a_start_does_not_wait_behind_polls(limiter: MemoryLimiter, clock: FakeClock) -> None:
     """What the window keeps for it is free at once, although a hundred polls wait."""
     queue = Queue(limiter, clock)

@@ -339,6 +339,7 @@ async def test_what_is_stopped_may_be_stopped_again(stage: Stage, ref: JobRef[Bu
     read = asyncio.ensure_future(transport.send(build_get(ref)))
     await stage.clock.settle()
     transport.stop()
+    await asyncio.sleep(0)
     transport.stop()
     with pytest.raises(ClientClosedError, match="waited for the rate limit of GET /bulk_action/email/"):
         await read
