@@ -48,14 +48,15 @@ def test_what_counts_as_late() -> None:
 
 @pytest.mark.parametrize("shows_pages", [True, False])
 async def test_a_fleet_is_followed_to_its_ends(*, shows_pages: bool) -> None:
-    """The client knows every end, is never refused, and asks for little but pages where there are any."""
+    """The client knows every end, is never refused, and asks for pages where there are any."""
     figures = await measure(Case(concurrent=20, warm_up=30, measured=60, shows_pages=shows_pages))
     assert figures["running"] == pytest.approx(20, abs=10)
     assert figures["ended"] > 0
     assert figures["refused"] == 0
     assert figures["late_max"] < 30
     assert 0 < figures["requests_per_second"] < RATE
-    assert (figures["pages_per_second"] > figures["requests_per_second"] / 2) is shows_pages
+    # Where pages are refused it tries one now and then.
+    assert (figures["pages_per_second"] > 0.1) is shows_pages
 
 
 def test_a_fleet_is_held_to_its_bounds_and_to_being_read_one_by_one() -> None:
