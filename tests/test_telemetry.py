@@ -27,12 +27,17 @@ async def lose(close: CloseBulk) -> AmbiguousStartError:
     return caught.value
 
 
+def looks_of(events: list[Event]) -> list[StartReconciled]:
+    """Those of looks for the action of a start in doubt: hooks are told of requests and more besides."""
+    return [event for event in events if isinstance(event, StartReconciled)]
+
+
 async def test_hooks_are_told_of_each_outcome_in_doubt(stage: Stage) -> None:
     """Found, none, several, unreadable: with the intent as it is then; a plain start tells nothing."""
     events: list[Event] = []
     async with stage.client(hooks=[events.append]) as close:
         await create(close, Kind.EMAIL)
-        assert events == []
+        assert looks_of(events) == []
         stage.sim.fail_next(faults.cut_after(), method="POST")
         action = await create(close, Kind.EMAIL)
         stage.sim.fail_next(faults.cut_before(), method="POST")
@@ -47,10 +52,11 @@ async def test_hooks_are_told_of_each_outcome_in_doubt(stage: Stage) -> None:
         stage.sim.fail_next(faults.cut_before(), method="POST")
         stage.sim.fail_next(faults.forbidden(), method="GET", skip=1, times=None)
         unknown = await lose(close)
-    assert [event.outcome for event in events] == ["adopted", "missing", "several", "unknown"]
-    assert [event.ref for event in events] == [action.ref, None, None, None]
-    assert [event.intent.id for event in events[1:]] == [error.intent.id for error in (missing, several, unknown)]
-    assert events[0].intent.ref == action.ref
+    looks = looks_of(events)
+    assert [look.outcome for look in looks] == ["adopted", "missing", "several", "unknown"]
+    assert [look.ref for look in looks] == [action.ref, None, None, None]
+    assert [look.intent.id for look in looks[1:]] == [error.intent.id for error in (missing, several, unknown)]
+    assert looks[0].intent.ref == action.ref
 
 
 async def test_each_look_is_told(stage: Stage) -> None:
@@ -65,23 +71,24 @@ async def test_each_look_is_told(stage: Stage) -> None:
         await stage.clock.sleep(10)
         action = await error.reconcile()
         assert (await error.reconcile()).ref == action.ref
-    assert [event.outcome for event in events] == ["missing", "missing", "adopted"]
+    assert [look.outcome for look in looks_of(events)] == ["missing", "missing", "adopted"]
 
 
 async def test_a_hook_that_raises_harms_nothing(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """The start has its action, the other hooks are told, and the log shows what went wrong."""
-    told: list[str] = []
+    told: list[tuple[str, Event]] = []
 
     def fail(event: Event) -> None:
-        told.append("first")
-        raise ZeroDivisionError(event.outcome)
+        told.append(("first", event))
+        raise ZeroDivisionError(type(event))
 
-    hooks: list[Hook] = [fail, lambda _: told.append("second")]
+    hooks: list[Hook] = [fail, lambda event: told.append(("second", event))]
     async with stage.client(hooks=hooks) as close:
         stage.sim.fail_next(faults.cut_after(), method="POST")
         action = await create(close, Kind.EMAIL)
     assert [action.id] == [job.id for job in stage.sim.jobs]
-    assert told == ["first", "second"]
+    assert [who for who, event in told if isinstance(event, StartReconciled)] == ["first", "second"]
+    assert [event for who, event in told if who == "first"] == [event for who, event in told if who == "second"]
     record = next(record for record in caplog.records if record.levelno == logging.ERROR)
     assert record.exc_info is not None
     assert record.exc_info[0] is ZeroDivisionError
@@ -99,7 +106,7 @@ async def test_hooks_may_come_from_a_generator(stage: Stage) -> None:
         stage.sim.fail_next(faults.cut_after(), method="POST", times=2)
         for _ in range(2):
             await create(close, Kind.EMAIL)
-    assert len(events) == 2
+    assert len(looks_of(events)) == 2
 
 
 async def test_an_event_has_no_secret(stage: Stage) -> None:
@@ -118,8 +125,8 @@ async def test_hooks_are_told_in_their_order(stage: Stage) -> None:
     async with stage.client(hooks=[lambda event, n=n: seen.append((n, event)) for n in range(3)]) as close:
         stage.sim.fail_next(faults.cut_after(), method="POST")
         await create(close, Kind.EMAIL)
-    assert [number for number, _ in seen] == [0, 1, 2]
-    assert len({id(event) for _, event in seen}) == 1
+    assert [number for number, _ in seen] == [0, 1, 2] * (len(seen) // 3)
+    assert len({id(event) for _, event in seen}) == len(seen) // 3 > 1
 
 
 def test_nobody_need_listen() -> None:
