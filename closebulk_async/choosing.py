@@ -8,7 +8,7 @@ should, it stops reading any for a while, and every action is polled alone.
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -182,6 +182,8 @@ class Chooser:
         self._lost: list[Target] = []
         """Due, by the latest plan, and nobody knows where they stand."""
         self._poor_pages = 0
+        self._trial: Literal["alone", "page"] | None = None
+        """After a page that failed: an action alone is to show whether the service answers, and then a page again."""
         self._pages = Pause()
         self._newcomers_lead = 1.0
         """The share of new actions that stood on the first page, of late."""
@@ -194,6 +196,8 @@ class Chooser:
             self._plan = sorted(self._make_plan(due, now), key=attrgetter("value"))
             self._planned_at = now
         self._lost = [target for target in self._lost if target.is_waiting and target.place is None]
+        if self._trial == "alone":
+            return Errand([due[0]])
         search = self._search.propose(self._lost, now) if self._pages.is_over(now) else None
         while self._plan and (search is None or self._plan[-1].value > search.value):
             errand = self._plan.pop()
@@ -213,8 +217,21 @@ class Chooser:
     def shun_pages(self, now: float) -> None:
         """Read none for a while."""
         self._pages.begin(now)
-        self._poor_pages = 0
+        self._poor_pages, self._trial = 0, None
         self._plan = []
+
+    def note_failure(self, now: float) -> None:
+        """A page has failed for a reason that may pass. Where single reads succeed meanwhile, it does not."""
+        if self._trial == "page":
+            self._poor_pages += 1
+        self._trial = "alone"
+        if self._poor_pages >= POOR_PAGES:
+            self.shun_pages(now)
+
+    def note_single(self) -> None:
+        """An action alone was read."""
+        if self._trial is not None:
+            self._trial = "page"
 
     def end(self, errand: Errand) -> None:
         """For each errand once, when its request has been answered, has failed or was given up."""
@@ -232,6 +249,7 @@ class Chooser:
         now: float,
     ) -> None:
         """Take in what a page showed: the watched actions and the row of each."""
+        self._trial = None
         has_changed = self._listing.learn([(place, row) for target, row in seen if (place := target.place) is not None])
         if has_changed:
             self._search.restart()

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from closebulk_async.choosing import Chooser, Errand, Target
 from closebulk_async.convert import lay_over
-from closebulk_async.errors import BadRequestError, CloseBulkError, DecodeError
+from closebulk_async.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ClientClosedError,
+    CloseBulkError,
+    DecodeError,
+    NotFoundError,
+    PermissionDeniedError,
+    PlanLimitError,
+    RateLimitedError,
+)
 from closebulk_async.policy import NO_RETRY
 from closebulk_async.telemetry import PollEnded, Telling
 from closebulk_async.wire import build_get, build_list, read_action, read_page
@@ -24,6 +34,12 @@ logger = logging.getLogger("closebulk_async")
 
 NARROW = ("date_updated",)
 """What a poll must know beside what every narrowed read asks for: since when a paused action is paused."""
+
+REFUSED = (BadRequestError, DecodeError, NotFoundError, PermissionDeniedError, PlanLimitError)
+"""What a page gets where the list cannot be read at all, from there or because of a row: single reads still may."""
+
+SHARED = (AuthenticationError, ClientClosedError, RateLimitedError)
+"""What a single read would get as well: it says nothing of pages."""
 
 
 async def poll_once(transport: Transport, ref: JobRef[Any]) -> BulkAction:
@@ -154,13 +170,15 @@ class Desk:
         try:
             if errand.skip is None:
                 shown = [(errand.targets[0], await poll_once(self._transport, errand.targets[0].ref))]
+                self._chooser.note_single()
             else:
                 shown = await self._read_page(errand, errand.skip)
         except CloseBulkError as exc:
             self._report(errand, found=0, error=exc)
-            if errand.skip is None or not isinstance(exc, BadRequestError | DecodeError):
+            if errand.skip is not None and not isinstance(exc, (*REFUSED, *SHARED)):
+                self._chooser.note_failure(self._clock.monotonic())
+            if errand.skip is None or not isinstance(exc, REFUSED):
                 raise
-            # The list cannot be read from there, or a row of it not at all: each action alone may well be.
             logger.info("%s actions are polled one by one for a while: %s", self._kind, exc)
             self._chooser.shun_pages(self._clock.monotonic())
             shown = []
