@@ -21,8 +21,18 @@ if TYPE_CHECKING:
     from closebulk_async.errors import CloseBulkError
     from closebulk_async.models import BulkAction, JobRef
 
-AGEING = 10.0
-"""Seconds overdue that weigh as much as one more action on the page: nobody is passed over for long."""
+REST = 3.0
+"""What an action still needs when its poll falls due, in intervals between its polls, as the cadence plans them.
+
+So one whose polls are a second apart has probably ended when it is three seconds overdue; one whose polls are two
+minutes apart has hardly moved.
+"""
+
+AGEING = 60.0
+"""Seconds overdue that weigh as much as one more action that has surely ended: nobody is passed over for ever."""
+
+INSTANT = 0.01
+"""Seconds overdue of what falls due this moment: its chance to have ended is small, and not 0."""
 
 URGENT = 1000.0
 """The weight of a poll that somebody's timeout waits for: more than any page has."""
@@ -52,7 +62,7 @@ WORTH_A_PAGE = 2
 class Target:
     """An action that is polled, and what is known of its place in the list."""
 
-    __slots__ = ("company", "due_since", "errand", "is_urgent", "misses", "place", "ref")
+    __slots__ = ("company", "due_since", "errand", "interval", "is_urgent", "misses", "place", "ref")
 
     def __init__(self, ref: JobRef[Any]) -> None:
         """Not due, and nobody knows where it stands."""
@@ -65,6 +75,8 @@ class Target:
         """Pages in a row that should have shown it and did not."""
         self.due_since: float | None = None
         """Since when a poll of it is due that no answer has come to yet; None where none is."""
+        self.interval = 0.0
+        """Seconds between its latest answer and the moment when the next poll fell due; 0 before the first one."""
         self.is_urgent = False
         self.errand: Errand | None = None
         """The request under way that was sent for it."""
@@ -209,7 +221,8 @@ class Chooser:
     def _find_row(self, errand: Errand) -> Errand:
         """Say where its page begins, by what is known now: rows come while an errand waits for its turn."""
         if errand.place is not None:
-            errand.skip = max(0, int(self._listing.index_of(errand.place) - self._listing.margin))
+            before, _ = self._listing.margins
+            errand.skip = max(0, int(self._listing.index_of(errand.place) - before))
         if errand.is_search:
             self._search.is_under_way = True
         return errand
@@ -316,7 +329,7 @@ class Chooser:
     def _make_pages(self, standing: list[tuple[float, Target]], now: float) -> Iterator[Errand]:
         """Cut those that stand somewhere into pages, from the first row on."""
         standing.sort(key=lambda pair: pair[0])
-        margin, index_of = self._listing.margin, self._listing.index_of
+        span, index_of = MAX_PAGE - sum(self._listing.margins), self._listing.index_of
         group: list[Target] = []
         first = end = 0.0
         for place, target in standing:
@@ -325,7 +338,7 @@ class Chooser:
                 yield _together(group, first, now)
                 group = []
             if not group:
-                first, end = place, index + MAX_PAGE - 2 * margin
+                first, end = place, index + span
             group.append(target)
         if group:
             yield _together(group, first, now)
@@ -344,4 +357,5 @@ def _alone(target: Target, now: float) -> Errand:
 def _weigh(target: Target, now: float) -> float:
     if target.is_urgent:
         return URGENT
-    return 1.0 + (now - (now if target.due_since is None else target.due_since)) / AGEING
+    overdue = now - (now if target.due_since is None else target.due_since) + INSTANT
+    return overdue / (overdue + REST * target.interval) + overdue / AGEING

@@ -38,9 +38,12 @@ class Listing:
         self._error = 0.0
 
     @property
-    def margin(self) -> float:
-        """Rows by which predictions may be wrong, as a rule."""
-        return min(LARGEST_MARGIN, 2.0 + 2.0 * self._error)
+    def margins(self) -> tuple[float, float]:
+        """Rows before and after a predicted row between which an action stands, as a rule.
+
+        More after it than before: what has come since the latest page has moved it down.
+        """
+        return min(LARGEST_MARGIN, 1.0 + self._error), min(LARGEST_MARGIN, 3.0 + 3.0 * self._error)
 
     def index_of(self, place: float) -> float:
         """The row at which an action with this place should stand now."""

@@ -192,6 +192,7 @@ class Watch(Target):
             delay = 0.0
         wishes = [wish for one in self._subscribers if (wish := one.stall_due_in()) is not None]
         delay = min([delay, *(max(policy.floor, wish) for wish in wishes)])
+        self.interval = delay
         self.next_poll_at = now + delay
         if self.company >= WORTH_A_PAGE and delay > 0:  # whoever is due in the same beat is answered by the same page
             self.next_poll_at = math.ceil(self.next_poll_at / BEAT) * BEAT
