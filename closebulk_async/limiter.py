@@ -122,12 +122,12 @@ class MemoryLimiter:
     async def _wait(self, line: _Line, priority: Priority, most: float) -> None:
         turn = asyncio.get_running_loop().create_future()
         waiter = _Waiter(turn, self._clock.monotonic() + most)
-        if most < math.inf:
-            waiter.refusal = self._alarms.set(most, lambda: self._refuse(line, waiter))
         line.queues[priority].append(waiter)
         line.waiting += 1
         try:
             self._serve(line)
+            if most < math.inf and not turn.done():  # after the alarm, which rings first if both are of one instant
+                waiter.refusal = self._alarms.set(most, lambda: self._refuse(line, waiter))
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():

@@ -281,6 +281,27 @@ async def test_waits_for_the_budget_and_for_429s_are_bounded_together(stage: Sta
     assert 5 <= stage.now <= 6
 
 
+async def test_the_jitter_of_a_hint_exhausts_nobodys_patience(stage: Stage, ref: JobRef[BulkEmail]) -> None:
+    """Who has just enough for what the server asks for has it for the fraction of a second that is added."""
+    stage.sim.fail_next(faults.too_many_requests(retry_after=5))
+    async with stage.client(retry=RetryPolicy(max_wait=5)) as close:
+        await close.get(ref)
+    assert 5 < stage.now <= 6
+
+
+async def test_a_shorter_hint_shortens_no_stop(stage: Stage, ref: JobRef[BulkEmail]) -> None:
+    """Two reads are refused together, for fifty seconds and for three: both wait for fifty, and hooks hear so."""
+    events: list[Event] = []
+    for seconds in (50, 3):
+        stage.sim.fail_next(faults.too_many_requests(retry_after=seconds))
+    async with stage.client(hooks=[events.append]) as close:
+        await get_many(close, ref, 2)
+    assert 50 <= stage.now <= 51
+    assert [event.delay.total_seconds() for event in events if isinstance(event, Throttled)] == [
+        pytest.approx(stage.polls()[2])
+    ] * 2
+
+
 async def test_a_request_that_finds_no_room_gives_up(stage: Stage, ref: JobRef[BulkEmail]) -> None:
     """Of a hundred reads at one a second, those that would wait longer than three seconds are not sent."""
     stage.sim.limits = Limits(rate=1, window=8)
