@@ -78,6 +78,7 @@ class _Story:
 
     job: Job
     told: JsonObject
+    is_paused: bool = False
     entry: Entry | None = None
     update: _Consolidated | None = None
 
@@ -127,8 +128,14 @@ class Narrator:
         if not self._listens:
             return
         now = self._clock.now()
-        if job.id in self._stories:
-            self._plan(self._stories[job.id], now)
+        story = self._stories.get(job.id)
+        if story is not None:
+            if job.snapshot(now, ("status",)).get("status") == "paused":
+                self._look(story, now)
+            else:
+                # Nobody is told of a resumption, but the next pause is another one.
+                story.is_paused = False
+                self._plan(story, now)
             return
         self._follow(job, now)
         # One that was put there with a past has been created before anybody could be told.
@@ -146,7 +153,7 @@ class Narrator:
     def _follow(self, job: Job, now: datetime) -> None:
         row = job.snapshot(now)
         if row.get("status") not in _FINAL:
-            story = self._stories[job.id] = _Story(job, row)
+            story = self._stories[job.id] = _Story(job, row, is_paused=row.get("status") == "paused")
             self._plan(story, now)
 
     def _plan(self, story: _Story, now: datetime) -> None:
@@ -171,8 +178,8 @@ class Narrator:
             del self._stories[job.id]
         else:
             self._plan(story, at)
-        if status == "paused" and before.get("status") != "paused":
-            story.update = None
+        if status == "paused" and not story.is_paused:
+            story.is_paused, story.update = True, None
             self._say("paused", job, row, at=at, before=before)
         elif status == "done":
             self._say("completed", job, row, at=at, before=before)

@@ -101,9 +101,7 @@ class PostOffice:
         for subscription in self._webhooks.active():
             if not subscription.wants(event):
                 continue
-            if not is_here(subscription.url):
-                self._note(subscription, event, "elsewhere")
-            elif happens(rules.drop, event, self._source):
+            if happens(rules.drop, event, self._source):
                 self._note(subscription, event, "lost")
             else:
                 self._send(subscription, event, after=draw(rules.delay, self._source))
@@ -132,6 +130,11 @@ class PostOffice:
             return  # cleared, while it waited for a courier
         rules, at = self._knobs.webhook_rules, self._clock.now()
         subscription = self._webhooks.find(delivery.subscription_id)
+        # Only now: the address may have been another when the event was told.
+        if not is_here(subscription.url):
+            delivery.outcome = "elsewhere"
+            del self._queues[subscription.id][delivery]
+            return
         is_signed = delivery.attempts and not rules.resigns_retries
         timestamp = delivery.attempts[0].timestamp if is_signed else int(at.timestamp())
         status, error = None, None

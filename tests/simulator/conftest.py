@@ -11,6 +11,7 @@ from closebulk_async.simulator import Simulator
 from closebulk_async.testing import FakeClock
 
 from .api import Api
+from .receivers import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,3 +35,10 @@ async def api(sim: Simulator, clock: FakeClock) -> AsyncIterator[Api]:
     """A client of `sim`."""
     async with aiohttp.ClientSession() as session:
         yield Api(sim=sim, clock=clock, session=session)
+
+
+@pytest.fixture
+async def receiver(clock: FakeClock) -> AsyncIterator[Receiver]:
+    """A receiver of webhooks that is being served."""
+    async with Receiver(clock) as receiver:
+        yield receiver
