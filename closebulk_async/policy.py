@@ -224,6 +224,9 @@ class PollPolicy:
     paused: float = attrs.field(default=60.0, converter=_unwrap, validator=_check_duration)
     # While webhooks arrive, which tell of every end but that of a failure: a service that loses one is found out.
     webhook_beat: float = attrs.field(default=120.0, converter=_unwrap, validator=_check_above_zero)
+    # Polls of actions that stand on one page of their list fall due at multiples of this, so that one request answers
+    # those of half a second; an end is known a quarter of a second later on average. 0: each exactly when it is due.
+    beat: float = attrs.field(default=0.5, converter=_unwrap, validator=_check_duration)
     # How often to look for new actions where nobody says that there is one. A dashboard bears half a minute.
     discover: float = attrs.field(default=30.0, converter=_unwrap, validator=_check_above_zero)
     # Who starts several jobs and then waits for one after the other comes late to those that were short.
@@ -244,12 +247,12 @@ class PollPolicy:
     @classmethod
     def fixed(cls, seconds: Duration, **more: Any) -> Self:
         """A poll every so many seconds, whatever is known of the action. `more` are other fields."""
-        return cls(**{"floor": seconds, "ceiling": seconds, "paused": seconds, **more})
+        return cls(**{"floor": seconds, "ceiling": seconds, "paused": seconds, "beat": 0, **more})
 
     @classmethod
     def exponential(cls, first: Duration = 1.0, factor: float = 1.5, ceiling: Duration = 30.0, **more: Any) -> Self:
         """Intervals that grow by the factor from poll to poll, whatever the counters say. `more` are other fields."""
-        return cls(**{"floor": first, "factor": factor, "ceiling": ceiling, "is_adaptive": False, **more})
+        return cls(**{"floor": first, "factor": factor, "ceiling": ceiling, "is_adaptive": False, "beat": 0, **more})
 
     def delay(self, meter: Meter[Any]) -> float:
         """Seconds between the latest good poll, `meter.at`, and the next one."""

@@ -38,12 +38,6 @@ logger = logging.getLogger("closebulk_async")
 HOPELESS = (AuthenticationError, PermissionDeniedError, NotFoundError)
 """Answers that the next poll would get again: the wait ends with them at once."""
 
-BEAT = 0.5
-"""Seconds: polls of actions that stand on one page are due at multiples of it.
-
-At worst an end is known half a second later; of two polls that are due half a second apart one is spared.
-"""
-
 MOST_FINISHED = 1000
 """Actions that have ended and are remembered, at the most."""
 
@@ -194,8 +188,9 @@ class Watch(Target):
         delay = min([delay, *(max(policy.floor, wish) for wish in wishes)])
         self.interval = delay
         self.next_poll_at = now + delay
-        if self.company >= WORTH_A_PAGE and delay > 0:  # whoever is due in the same beat is answered by the same page
-            self.next_poll_at = math.ceil(self.next_poll_at / BEAT) * BEAT
+        if policy.beat and delay and self.company >= WORTH_A_PAGE:
+            # Whoever falls due with it is answered by the same page.
+            self.next_poll_at = math.ceil(self.next_poll_at / policy.beat) * policy.beat
         self._watcher.plan(self)
 
     def hear(self, *, is_rest: bool) -> None:

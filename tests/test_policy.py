@@ -133,7 +133,7 @@ def test_the_numbers_that_are_promised() -> None:
     assert policy.settle == 15
     assert policy.last_look == 1
     assert policy.remember == 60
-    assert (policy.paused, policy.webhook_beat, policy.discover) == (60, 120, 30)
+    assert (policy.paused, policy.webhook_beat, policy.discover, policy.beat) == (60, 120, 30, 0.5)
     assert (policy.floor, policy.ceiling) == (1, 120)
 
 
