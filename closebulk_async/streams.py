@@ -71,7 +71,8 @@ class Member(Waiter[Any]):
             return None
         if self.end is None:
             progress = self.take()
-            self.begin_beat()
+            if progress is not None:  # a poll that showed nothing new is no step
+                self.begin_beat()
             return progress
         self._is_told = True
         error = self.end.error
@@ -157,7 +158,7 @@ class Stream:
             member = next(iter(self._ready))
             del self._ready[member]
             if (progress := member.take_step()) is not None:
-                if progress.is_final:
+                if member.end is not None:  # also where a pause was taken for the end
                     del self._members[member.ref]
                 return progress
         return None
