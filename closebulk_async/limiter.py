@@ -90,7 +90,7 @@ class MemoryLimiter:
 
     def __init__(self, clock: Clock) -> None:
         """Know nothing yet: groups are probed with a few requests until an answer shows their limit."""
-        self._clock = clock
+        self._now = clock.monotonic
         self._alarms = Alarms(clock)
         self._lines: dict[str, _Line] = {}
 
@@ -99,7 +99,7 @@ class MemoryLimiter:
         line = self._lines.get(group)
         if line is None:
             line = self._lines[group] = _Line(group)
-        now = self._clock.monotonic()
+        now = self._now()
         if not line.waiting or (first := line.first()) is None or first > priority:
             wait = line.budget.wait(priority, now=now)
             if not wait:
@@ -111,7 +111,7 @@ class MemoryLimiter:
 
     def learn(self, group: str, sight: Sight | None) -> None:
         """As `Limiter.learn`."""
-        line, now = self._lines[group], self._clock.monotonic()
+        line, now = self._lines[group], self._now()
         line.budget.learn(sight, now=now)
         if not line.waiting:
             return
@@ -121,7 +121,7 @@ class MemoryLimiter:
 
     async def _wait(self, line: _Line, priority: Priority, most: float) -> None:
         turn = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(turn, self._clock.monotonic() + most)
+        waiter = _Waiter(turn, self._now() + most)
         line.queues[priority].append(waiter)
         line.waiting += 1
         try:
@@ -140,7 +140,7 @@ class MemoryLimiter:
 
     def _serve(self, line: _Line) -> None:
         """Let go who may go, and set the alarm for the next."""
-        now = self._clock.monotonic()
+        now = self._now()
         while (priority := line.first()) is not None:
             wait = line.budget.wait(priority, now=now)
             if wait:
@@ -172,7 +172,7 @@ class MemoryLimiter:
             self._serve(line)
 
     def _seconds_left(self, line: _Line) -> float:
-        now = self._clock.monotonic()
+        now = self._now()
         wait = line.budget.wait(Priority.CALL, now=now)
         return wait if wait < math.inf else 0.0
 

@@ -59,6 +59,7 @@ class Transport:
         self._connections = Connections(settings, session=session)
         self._limiter = limiter or MemoryLimiter(settings.clock)
         self._tell = tell
+        self._is_heard = bool(tell)
         self._priority = Priority.CALL
         self._stops: dict[str, _Stop] = {}
         self._pauses: set[asyncio.Timeout] = set()
@@ -210,14 +211,14 @@ class Transport:
     ) -> Response | TransportError:
         """One exchange on a place in the budget, which gets to know what it showed, whatever happens."""
         sight: Sight | None = None
-        began = self._clock.monotonic() if self._tell else 0.0
+        began = self._clock.monotonic() if self._is_heard else 0.0
         try:
             outcome = await self._connections.exchange(request, delivery, seconds=seconds)
             if isinstance(outcome, Response):
                 sight = self._see(group, outcome)
         finally:
             self._limiter.learn(group, sight)
-        if self._tell:
+        if self._is_heard:
             seconds = self._clock.monotonic() - began
             self._tell(_ended(request, group, outcome, attempt=delivery.failed + attempt, seconds=seconds))
         return outcome
@@ -227,7 +228,7 @@ class Transport:
         window = None if text is None else parse_rate_limit(text)
         if response.status == _TOO_MANY:
             seconds = self._stops.setdefault(group, _Stop()).extend(hint(response), now=self._clock.monotonic())
-            if self._tell:
+            if self._is_heard:
                 self._tell(Throttled(group=group, delay=timedelta(seconds=seconds)))
             return Sight(window=window, stopped_for=seconds)
         if self._stops:
@@ -263,7 +264,7 @@ class Transport:
     def note_repeat(self, request: Request, reason: str, patience: Patience, delay: float) -> None:
         """Log and tell that it is going to be sent again."""
         logger.info("%s: %s; trying again in %.1f s", request, reason, delay)
-        if self._tell:
+        if self._is_heard:
             self._tell(
                 RequestRepeated(
                     method=request.method,
