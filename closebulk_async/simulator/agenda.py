@@ -24,18 +24,15 @@ class Entry:
 
     at: datetime
     _serial: int = field(init=False, factory=_serials.__next__)
-    act: Callable[[datetime], None] | None = field(order=False)
-
-    def cancel(self) -> None:
-        """Let it not happen."""
-        self.act = None
+    act: Callable[[datetime], None] = field(order=False)
+    is_over: bool = field(default=False, init=False, order=False)
 
 
 class Agenda:
     """Calls functions at their instants. While it is closed, all that falls due waits until it is opened.
 
-    The functions are given the instant for which they were entered. They must not wait; what one raises ends the
-    agenda and comes out of `close`.
+    The functions are given the instant for which they were entered. They must not wait, and what one raises comes out
+    of `close`.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -56,9 +53,9 @@ class Agenda:
 
     def strike(self, entry: Entry | None) -> None:
         """Take something off the agenda; what has happened or is None is ignored."""
-        if entry is None or entry.act is None:
+        if entry is None or entry.is_over:
             return
-        entry.cancel()
+        entry.is_over = True
         self._forget_struck()
         # Else a sleeper would be left, and with it a jump of a virtual clock to an instant at which nothing happens.
         if not self._entries:
@@ -98,16 +95,15 @@ class Agenda:
             self._is_acting = True
             try:
                 entry = heapq.heappop(self._entries)
-                act, entry.act = entry.act, None
-                if act is not None:
-                    act(entry.at)
+                entry.is_over = True
+                entry.act(entry.at)
                 self._forget_struck()
             finally:
                 self._is_acting = False
         self._alarm = None
 
     def _forget_struck(self) -> None:
-        while self._entries and self._entries[0].act is None:
+        while self._entries and self._entries[0].is_over:
             heapq.heappop(self._entries)
 
     def _forget(self, task: asyncio.Task[None]) -> None:

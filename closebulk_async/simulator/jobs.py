@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -46,8 +46,8 @@ class Job:
     """A bulk action of the simulator.
 
     Everything that a response says is a function of the instant it is asked for; only `pause` and `resume` change
-    the object, and they call `on_change`. `fixed` holds response fields that were set by hand and `without` names those
-    that are left out.
+    the object, and they call its `listeners`. `fixed` holds response fields that were set by hand and `without` names
+    those that are left out.
     """
 
     id: str
@@ -59,7 +59,7 @@ class Job:
     user_id: str
     fixed: JsonObject = field(factory=dict)
     without: frozenset[str] = frozenset()
-    on_change: Callable[[Job], None] | None = field(default=None, init=False, repr=False)
+    listeners: Sequence[Callable[[Job], None]] = field(default=(), init=False, repr=False)
     _pauses: tuple[Pause, ...] = field(default=(), init=False)
     # What a job that was put there half done had behind it, less what its age would say; seconds of activity.
     _head_start: float = field(default=0.0, init=False)
@@ -127,7 +127,7 @@ class Job:
             raise refused(f"Only a bulk action in progress can be paused, this one is {row['status']}.")
         self._release(row, now)
         self._pauses = (*self._pauses, Pause(begins=self._elapsed(now) + self.plan.pausing))
-        self._changed()
+        self.tell_listeners()
 
     def resume(self, now: datetime) -> None:
         """Resume the job; raises `RefusedError` (400) unless it was paused in the last seven days."""
@@ -140,7 +140,7 @@ class Job:
         elapsed = self._elapsed(now)
         *earlier, pause = self._pauses or (Pause(begins=elapsed),)
         self._pauses = (*earlier, evolve(pause, resumed=elapsed, ends=elapsed + self.plan.resuming))
-        self._changed()
+        self.tell_listeners()
 
     def turns(self) -> tuple[datetime, ...]:
         """When pauses begin and when the job ends, as far as planned; nothing for a row that was set by hand."""
@@ -157,9 +157,10 @@ class Job:
         step = timedelta(microseconds=1)
         return at if self._status(self._elapsed(at)) == self._status(self._elapsed(at + step)) else at + step
 
-    def _changed(self) -> None:
-        if self.on_change is not None:
-            self.on_change(self)
+    def tell_listeners(self) -> None:
+        """Say that the job is new or goes another way from now on."""
+        for listen in self.listeners:
+            listen(self)
 
     def _release(self, row: JsonObject, now: datetime) -> None:
         """Let a job whose progress was set by hand go on by its plan from there."""

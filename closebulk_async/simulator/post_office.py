@@ -80,8 +80,8 @@ class PostOffice:
         self._narrator = Narrator(knobs, self._agenda, clock, source=source, tell=self.publish)
         self._queues: dict[str, dict[Delivery, Entry | None]] = {}
         self._failing_since: dict[str, datetime] = {}
-        self._webhooks.on_change = self._review
-        self._store.on_change = self._narrator.hear
+        self._webhooks.listeners.append(self._review)
+        self._store.listeners.append(self._narrator.hear)
 
     def open(self) -> None:
         """Begin, with what fell due in the meantime."""

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class JobStore:
-    """All jobs, by id and by kind; `on_change` is called with each new one and with each that is paused or resumed."""
+    """All jobs, by id and by kind; `listeners` are called with each new one and with each that is paused or resumed."""
 
     def __init__(self, *, seed: int) -> None:
-        self.on_change: Callable[[Job], None] | None = None
+        self.listeners: list[Callable[[Job], None]] = []
         self._random = random.Random(seed)
         self._by_id: dict[str, Job] = {}
         self._by_kind: dict[str, list[Job]] = {}
@@ -73,8 +73,8 @@ class JobStore:
             if name == kind:
                 insort(jobs, job, key=partial(place, order=order))
         self._last_shown[kind] = max(self._last_shown.get(kind, job.shown_at), job.shown_at)
-        job.on_change = self._changed
-        self._changed(job)
+        job.listeners = self.listeners
+        job.tell_listeners()
 
     def make_id(self, prefix: str) -> str:
         """A new id: the prefix and 43 characters, the same in every run with the same seed."""
@@ -95,7 +95,3 @@ class JobStore:
                 del self._plans[index]
                 return plan
         return None
-
-    def _changed(self, job: Job) -> None:
-        if self.on_change is not None:
-            self.on_change(job)

@@ -98,10 +98,10 @@ class Subscription:
 
 
 class Webhooks:
-    """All subscriptions by their ids; `on_change` is called after each change."""
+    """All subscriptions by their ids; `listeners` are called after each change."""
 
     def __init__(self, knobs: Knobs, *, organization_id: str, user_id: str, source: random.Random) -> None:
-        self.on_change: Callable[[], None] | None = None
+        self.listeners: list[Callable[[], None]] = []
         self._knobs = knobs
         self._organization_id = organization_id
         self._user_id = user_id
@@ -164,8 +164,8 @@ class Webhooks:
         return subscription
 
     def _changed(self) -> None:
-        if self.on_change is not None:
-            self.on_change()
+        for listen in self.listeners:
+            listen()
 
 
 def _check(body: Mapping[str, Json], *, needed: Iterable[str] = ()) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import math
+import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any, Self
@@ -46,6 +47,7 @@ class Receiver:
     answer: Callable[[Post], int] = field(default=lambda _: 200)
     seconds: float = 0.0
     posts: list[Post] = field(factory=list)
+    tls: ssl.SSLContext | None = None
     most_at_once: int = 0
     port: int = 0
     _at_once: int = 0
@@ -57,7 +59,7 @@ class Receiver:
         )
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", self.port).start()
+        await web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=self.tls).start()
         self.port = runner.addresses[0][1]
         return self
 
@@ -67,7 +69,7 @@ class Receiver:
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"http://127.0.0.1:{self.port}/hook"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/hook"
 
     @property
     def told(self) -> list[tuple[float, str]]:

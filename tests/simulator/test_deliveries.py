@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import ssl
+from asyncio.subprocess import DEVNULL
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -15,6 +18,7 @@ from .receivers import NEVER, Post, Receiver, unwell
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from .api import Api, Row
 
@@ -185,6 +189,28 @@ async def test_a_receiver_that_does_not_answer(sim: Simulator, receiver: Receive
     (delivery,) = sim.deliveries
     assert [attempt.status for attempt in delivery.attempts] == [None, 200]
     assert "TimeoutError" in str(delivery.attempts[0].error)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate")
+async def test_a_certificate_that_nobody_signed(api: Api, clock: FakeClock, tmp_path: Path) -> None:
+    """A delivery over TLS fails on it, unless the subscription says not to look."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subject = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
+    made = ("-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(certificate))
+    openssl = await asyncio.create_subprocess_exec("openssl", "req", "-x509", *made, *subject, stderr=DEVNULL)
+    assert await openssl.wait() == 0
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    async with Receiver(clock, tls=tls) as receiver:
+        subscription = api.sim.add_webhook(receiver.url)
+        api.sim.send_event("completed", ROW)
+        await clock.advance(10)
+        assert receiver.posts == []
+        await api.call("PUT", f"/webhook/{subscription.id}/", json_body={"verify_ssl": False})
+        await clock.advance(10)
+    first, second = api.sim.deliveries[0].attempts
+    assert "CERTIFICATE_VERIFY_FAILED" in str(first.error)
+    assert second.status == 200
 
 
 @pytest.mark.parametrize(("resigns", "timestamps"), [(False, [0, 0]), (True, [0, 10])])
