@@ -48,6 +48,7 @@ DURATIONS = [
             "ceiling",
             "paused",
             "webhook_beat",
+            "beat",
             "discover",
             "remember",
             "lost_after",
