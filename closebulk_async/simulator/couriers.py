@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextvars import Context
 
 import aiohttp
 
@@ -52,9 +51,8 @@ class Couriers:
                 self._session = aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(force_close=True), timeout=aiohttp.ClientTimeout(total=None)
                 )
-            # A context of its own: whoever hands in may be inside a request of a virtual clock's, and this is not.
             run = self._run(self._session, self._errands.popleft())
-            task = asyncio.create_task(run, name="simulator courier", context=Context())
+            task = asyncio.create_task(run, name="simulator courier")
             self._tasks.add(task)
             task.add_done_callback(self._come_back)
 

@@ -143,11 +143,10 @@ class Job:
         self.tell_listeners()
 
     def turns(self) -> tuple[datetime, ...]:
-        """When pauses begin and when the job ends, as far as planned; nothing for a row that was set by hand."""
+        """When pauses would begin and when the job ends, as far as planned; nothing for a row that was set by hand."""
         if "status" in self.fixed:
             return ()
-        ended = self._ended()
-        seconds = (*(pause.begins for pause in self._pauses if pause.begins < ended), ended)
+        seconds = (*(pause.begins for pause in self._pauses), self._ended())
         return tuple(self._instant(turn) for turn in seconds if turn < _ENDLESS)
 
     def _instant(self, elapsed: float) -> datetime:

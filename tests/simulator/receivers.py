@@ -51,12 +51,12 @@ class Receiver:
     most_at_once: int = 0
     port: int = 0
     _at_once: int = 0
+    _server: web.Server = field(init=False)
     _stack: AsyncExitStack = field(factory=AsyncExitStack, init=False)
 
     async def __aenter__(self) -> Self:
-        runner = web.ServerRunner(
-            web.Server(self._handle, handler_cancellation=True, access_log=None), shutdown_timeout=0.01
-        )
+        self._server = web.Server(self._handle, handler_cancellation=True, access_log=None)
+        runner = web.ServerRunner(self._server, shutdown_timeout=0.01)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=self.tls).start()
@@ -70,6 +70,11 @@ class Receiver:
     def url(self) -> str:
         """Where it is."""
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/hook"
+
+    @property
+    def open_connections(self) -> int:
+        """Connections that neither side has closed."""
+        return len(self._server.connections)
 
     @property
     def told(self) -> list[tuple[float, str]]:

@@ -194,6 +194,15 @@ async def test_updates_are_consolidated(api: Api, receiver: Receiver, clock: Fak
     assert [event["data"]["n_leads_processed"] for event in events] == [5, 10, 15, 20]
 
 
+async def test_beats_between_two_microseconds(api: Api, receiver: Receiver, clock: FakeClock) -> None:
+    """A beat that no clock can say exactly is not looked at for ever."""
+    api.sim.webhook_rules = WebhookRules(delay=0, updated_every=1 / 3)
+    api.sim.add_webhook(receiver.url, events=wanted(["updated", "completed"]))
+    api.sim.add_job("email", plan=Plan(duration=1, counting=0))
+    await clock.advance(10)
+    assert receiver.told == [(0.333333, "updated"), (0.666667, "updated"), (1.0, "completed")]
+
+
 async def test_a_pause_ends_the_consolidation(api: Api, receiver: Receiver, clock: FakeClock) -> None:
     """An update after a pause is another event than those before."""
     api.sim.webhook_rules = WebhookRules(delay=0, updated_every=5)
