@@ -25,15 +25,18 @@ from closebulk_async.errors import (
     ClientClosedError,
     CloseBulkError,
     DecodeError,
+    DuplicateWebhookError,
     FieldNotRequested,
     IdempotencyConflictError,
     InvalidRequestError,
+    InvalidWebhookError,
     JournalError,
     NotFoundError,
     PermissionDeniedError,
     PlanLimitError,
     RateLimitedError,
     ServerError,
+    SignatureKeyNotShown,
     StartError,
     TooManyMatchesError,
     TransportError,
@@ -99,6 +102,9 @@ EXAMPLES: list[CloseBulkError] = [
     BlockedStartError("x", intent=INTENT),
     AmbiguousStartError("x", intent=INTENT, candidates=[ACTION]),
     JournalError("x"),
+    DuplicateWebhookError(**API),
+    InvalidWebhookError("x"),
+    SignatureKeyNotShown("whsub_1"),
 ]
 
 

@@ -270,7 +270,7 @@ def test_exponential_steps_grow_whatever_is_known() -> None:
     early = observe(running(0), running(0).action, at=1000.25, now=NOW)
     assert policy.delay(early) == pytest.approx(1.125)
     assert PollPolicy.exponential(2, 3, timedelta(minutes=1), lost_after=60) == PollPolicy(
-        floor=2, factor=3, ceiling=60, is_adaptive=False, lost_after=60
+        floor=2, factor=3, ceiling=60, beat=0, is_adaptive=False, lost_after=60
     )
 
 

@@ -296,7 +296,10 @@ async def test_no_object_shows_it(auth: Auth) -> None:
         async with close:
             objects += [await get(close), await list_(close), close.emails.iterate()]
             waiting = close.emails.wait_until_done("bulkemail_1")
-            objects += [waiting, vars(waiting)]
+            objects += [
+                waiting,
+                *(getattr(waiting, name) for name in type(waiting).__slots__ if not name.startswith("__")),
+            ]
             await waiting.aclose()
     assert leaks(repr(objects)) == []
     assert leaks(str(objects)) == []
