@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from closebulk_async import AmbiguousStartError, CloseBulk
-from closebulk_async.models import JobRef, Kind
+from closebulk_async.models import BulkEmail, JobRef, Kind
 from closebulk_async.simulator import Plan, faults
-from closebulk_async.telemetry import Event, StartReconciled, Telling
+from closebulk_async.telemetry import (
+    ActionMoved,
+    Event,
+    LogHook,
+    PollEnded,
+    StartMoved,
+    StartReconciled,
+    Telling,
+    describe,
+)
+from tests.integrations.examples import EVENTS, LOST, REF, moved, request
+from tests.journals import new_intent
 from tests.stage import KEYWORDS, QUERY, create
 
 if TYPE_CHECKING:
@@ -132,3 +145,90 @@ async def test_hooks_are_told_in_their_order(stage: Stage) -> None:
 def test_nobody_need_listen() -> None:
     """Without a hook there is nothing to do."""
     Telling(())(StartReconciled(intent=None, outcome="missing", ref=JobRef(Kind.EMAIL, "x")))  # type: ignore[arg-type]  # not looked at
+
+
+class TestLogHook:
+    """A line for each event, for whoever wants all of them in the log."""
+
+    @pytest.mark.parametrize(
+        ("event", "line"),
+        [
+            (
+                request(attempt=2, status=None, error=LOST),
+                (
+                    "RequestEnded method=GET path=/bulk_action/email/bulkemail_1/ group=GET /bulk_action/email/ "
+                    "attempt=2 duration_seconds=0.25 "
+                    "error=TransportError: GET /bulk_action/email/bulkemail_1/: the connection was cut"
+                ),
+            ),
+            (
+                PollEnded(refs=(REF, JobRef(Kind.EMAIL, "bulkemail_2")), how="page", found=1),
+                "PollEnded refs=email:bulkemail_1 email:bulkemail_2 how=page found=1",
+            ),
+            (
+                StartMoved(intent=new_intent(id="intent_1")),
+                "StartMoved intent=intent_1 intent_kind=email intent_state=new",
+            ),
+            (
+                StartReconciled(intent=new_intent(id="intent_1"), outcome="adopted", ref=REF),
+                (
+                    "StartReconciled intent=intent_1 intent_kind=email intent_state=new outcome=adopted "
+                    "ref=email:bulkemail_1"
+                ),
+            ),
+            (
+                moved(None, 40),
+                (
+                    "ActionMoved action=email:bulkemail_1 action_status=processing action_n_objects=100 "
+                    "action_n_objects_processed=40"
+                ),
+            ),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_a_line_says_all_that_is_known(self, event: Event, line: str, caplog: pytest.LogCaptureFixture) -> None:
+        """By the names of the event's fields, durations in seconds, a text of several lines on one."""
+        with caplog.at_level(logging.DEBUG, logger="closebulk_async"):
+            LogHook()(event)
+        (record,) = caplog.records
+        assert (record.name, record.levelno) == ("closebulk_async.events", logging.DEBUG)
+        assert record.getMessage() == line
+
+    @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+    def test_its_values_are_fields_of_the_record(self, event: Event, caplog: pytest.LogCaptureFixture) -> None:
+        """Plain ones, for formatters that write JSON."""
+        with caplog.at_level(logging.DEBUG, logger="closebulk_async"):
+            LogHook()(event)
+        values = {
+            name.removeprefix("closebulk."): value
+            for name, value in vars(caplog.records[0]).items()
+            if name.startswith("closebulk.")
+        }
+        assert values.pop("event") == type(event).__name__
+        assert values == describe(event)
+        assert values
+        assert {type(value) for value in json.loads(json.dumps(values)).values()} <= {str, int, float, bool}
+
+    def test_of_what_was_not_read_nothing_is_said(self) -> None:
+        """A narrowed action has a ref at least."""
+        event = ActionMoved(before=None, action=BulkEmail.from_dict({"id": REF.id}), rate=0.5, eta=timedelta(minutes=2))
+        assert describe(event) == {"action": str(REF), "rate": 0.5, "eta_seconds": 120.0}
+
+    def test_another_logger_and_another_level(self, caplog: pytest.LogCaptureFixture) -> None:
+        """As they are given; what the logger does not want is not written."""
+        hook = LogHook(logging.getLogger("application"), level=logging.INFO)
+        for level in (logging.INFO, logging.WARNING):
+            with caplog.at_level(level, logger="application"):
+                hook(request())
+        assert [(record.name, record.levelno) for record in caplog.records] == [("application", logging.INFO)]
+
+    async def test_a_client_logs_its_events(self, stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+        """Without a secret, and beside the lines that are there anyway."""
+        stage.sim.fail_next(faults.cut_after(), method="POST")
+        with caplog.at_level(logging.DEBUG, logger="closebulk_async"):
+            async with stage.client(hooks=[LogHook()]) as close:
+                await create(close, Kind.EMAIL)
+        told = [record.getMessage() for record in caplog.records if record.name == "closebulk_async.events"]
+        assert {line.partition(" ")[0] for line in told} >= {"RequestEnded", "StartReconciled"}
+        assert stage.sim.api_key not in caplog.text
+        assert any("was reconciled" in record.getMessage() for record in caplog.records)

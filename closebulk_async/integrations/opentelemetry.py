@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 MOST_LINKS = 10_000
 """Started actions whose spans are remembered. One that is waited for after so many others have started has no link."""
 
-MOST_WAITS = 100_000
-"""Spans of waits that are kept open: ten times as many as one API key can follow."""
+MOST_WAITS = 20_000
+"""Spans of waits that are kept open: twice as many as one API key can follow. Then the oldest is ended early."""
 
 
 class OpenTelemetryHook:
