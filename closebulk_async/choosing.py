@@ -207,7 +207,8 @@ class Chooser:
         if len(due) <= FEW or not self._plan or now - self._planned_at > PLAN_LASTS:
             self._plan = sorted(self._make_plan(due, now), key=attrgetter("value"))
             self._planned_at = now
-        self._lost = [target for target in self._lost if target.is_waiting and target.place is None]
+        # What a timeout waits for is read alone: a page of the search may not show it.
+        self._lost = [one for one in self._lost if one.is_waiting and one.place is None and not one.is_urgent]
         if self._trial == "alone":
             return Errand([due[0]])
         search = self._search.propose(self._lost, now) if self._pages.is_over(now) else None
