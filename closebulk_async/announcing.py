@@ -96,7 +96,7 @@ class AnnouncingJournal:
             return
         with suppress(JournalError):  # what had to be written is
             ended = await self._journal.get(id_)
-            if ended is not None and ended.state is State.FINAL:
+            if ended is not None:
                 self._tell(StartMoved(intent=ended))
 
     async def aclose(self) -> None:

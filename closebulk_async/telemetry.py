@@ -227,7 +227,7 @@ class LogHook:
     def __call__(self, event: Event) -> None:
         """Write one line."""
         if not self._logger.isEnabledFor(self._level):
-            return
+            return  # the logger would say so too, after all the work
         name, values = type(event).__name__, describe(event)
         extra = {"closebulk.event": name} | {f"closebulk.{key}": value for key, value in values.items()}
         line = " ".join((name, *(f"{key}={value}" for key, value in values.items())))

@@ -16,7 +16,6 @@ from closebulk_async.errors import (
     ClientClosedError,
     WaitTimeout,
 )
-from closebulk_async.models import Status
 from closebulk_async.telemetry import (
     ActionMoved,
     PollEnded,
@@ -99,7 +98,6 @@ OTHER = "other"
 """Stands for words of the service that nobody knows yet: each new value of a label is a new time series."""
 
 WEBHOOK_ACTIONS = frozenset({"created", "updated", "completed", "paused", "deleted"})
-_STATUS_WORDS = frozenset(Status)
 _HTTP_STATUSES = frozenset(HTTPStatus)
 
 OUTCOME_OF_ERROR: Mapping[type[BaseException], str] = MappingProxyType(
@@ -158,7 +156,7 @@ def _action_moved(event: ActionMoved) -> Iterable[Measured]:
     if done_before is not None and done is not None and done > done_before:
         yield OBJECTS, done - done_before, (action.kind,)
     if action.is_final and not (before is not None and before.is_final):
-        yield ENDED, 1, (action.kind, action.status if action.status in _STATUS_WORDS else OTHER)
+        yield ENDED, 1, (action.kind, str(action.status))
 
 
 def _count_processed(action: BulkAction | None) -> int | None:

@@ -164,7 +164,7 @@ def test_webhooks_count_by_what_they_say(*, action: str, word: str, is_watched: 
 
 
 def test_an_unknown_status_makes_no_label() -> None:
-    """Waits begin and end in pairs, whatever the service says of an action."""
+    """It is no end: labels have the words of ends only."""
     assert all(word != "frozen" for _, _, labels in measure(moved(0, 1, status="frozen")) for word in labels)
 
 

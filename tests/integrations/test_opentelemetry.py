@@ -28,6 +28,7 @@ from tests.journals import new_intent, ref_of
 from tests.stage import cancel, create
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
     from opentelemetry.sdk.trace import ReadableSpan
@@ -174,6 +175,21 @@ class TestStarts:
         span = seen.span("closebulk start email")
         assert span.attributes is not None
         assert (span.status.status_code, span.attributes["error.type"]) == (StatusCode.ERROR, "PermissionDeniedError")
+
+    async def test_one_that_was_written_down_before_begins_when_it_is_sent(
+        self, stage: Stage, seen: Observatory, hook: OpenTelemetryHook, tmp_path: Path
+    ) -> None:
+        """Its key has an intent already, which was never started: that one is not new."""
+        stage.sim.fail_next(faults.forbidden(), method="POST")
+        async with stage.client(hooks=[hook], journal=tmp_path / "journal.db") as close:
+            with pytest.raises(PermissionDeniedError):
+                await create(close, Kind.EMAIL, idempotency_key="campaign")
+            action = await create(close, Kind.EMAIL, idempotency_key="campaign")
+        rejected, sent = seen.spans("closebulk start email")
+        assert rejected.attributes is not None
+        assert sent.attributes is not None
+        assert rejected.attributes["closebulk.intent"] == sent.attributes["closebulk.intent"]
+        assert sent.attributes["closebulk.ref"] == str(action.ref)
 
     async def test_one_that_is_cancelled_is_no_error(
         self, stage: Stage, seen: Observatory, hook: OpenTelemetryHook
