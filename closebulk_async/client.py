@@ -8,6 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
 
 from closebulk_async.account import Account
+from closebulk_async.announcing import AnnouncingJournal
 from closebulk_async.attempts import Starter
 from closebulk_async.auth import ApiKey, Auth
 from closebulk_async.batches import Outcome, run_many, wait_all
@@ -137,12 +138,13 @@ class CloseBulk:
         transport = Transport(settings, session=check_session(session), limiter=limiter, tell=tell)
         starting = transport.serving(Priority.START)
         self.journal, self._owns_journal = _choose_journal(journal, clock)
+        told_journal: Journal = AnnouncingJournal(self.journal, tell) if tell else self.journal
         account = Account(starting, tells_organizations=journal is not None)
         self._fences = Fences(starting, most_requests=start.fence_requests)
-        self._ownership = Ownership(self.journal, clock=clock, lease=start.lease)
+        self._ownership = Ownership(told_journal, clock=clock, lease=start.lease)
         reconciler = Reconciler(
             starting,
-            journal=self.journal,
+            journal=told_journal,
             account=account,
             fences=self._fences,
             clock=clock,
@@ -152,16 +154,16 @@ class CloseBulk:
         )
         self._recovery = Recovery(
             starting,
-            journal=self.journal,
+            journal=told_journal,
             account=account,
             ownership=self._ownership,
             reconciler=reconciler,
             clock=clock,
         )
-        bookkeeper = Bookkeeper(self.journal, account=account, clock=clock)
+        bookkeeper = Bookkeeper(told_journal, account=account, clock=clock)
         workshop = Workshop(
             transport=starting,
-            journal=self.journal,
+            journal=told_journal,
             account=account,
             ownership=self._ownership,
             fences=self._fences,
