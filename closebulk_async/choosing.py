@@ -7,7 +7,8 @@ should, it stops reading any for a while, and every action is polled alone.
 
 from __future__ import annotations
 
-from operator import attrgetter
+from bisect import insort
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -28,8 +29,11 @@ So one whose polls are a second apart has probably ended when it is three second
 minutes apart has hardly moved.
 """
 
-AGEING = 60.0
-"""Seconds overdue that weigh as much as one more action that has surely ended: nobody is passed over for ever."""
+AGEING = 20.0
+"""Seconds overdue that weigh as much as one more action that has surely ended, and twice as many four times as much.
+
+So a few seconds hardly count beside what a page is likely to bring, and nobody is passed over for long.
+"""
 
 INSTANT = 0.01
 """Seconds overdue of what falls due this moment: its chance to have ended is small, and not 0."""
@@ -115,6 +119,10 @@ class Errand:
     value: float = 0.0
     place: float | None = None
     """Of the first of them; the row at which that is, and so `skip`, is worked out when the request is sent."""
+
+    def has_missed(self, target: Target) -> bool:
+        """A page has not shown it since this errand was thought of, so that this one would not either."""
+        return self.place is not None and target.place is None and target.misses > 0
 
     @property
     def wants_whole(self) -> bool:
@@ -214,9 +222,11 @@ class Chooser:
         search = self._search.propose(self._lost, now) if self._pages.is_over(now) else None
         while self._plan and (search is None or self._plan[-1].value > search.value):
             errand = self._plan.pop()
-            errand.targets = [target for target in errand.targets if target.is_waiting]
-            if errand.targets:
+            left = [target for target in errand.targets if target.is_waiting and not errand.has_missed(target)]
+            if len(left) == len(errand.targets):
                 return self._find_row(errand)
+            if left:  # another page has shown the others: it may be worth less than the next one now
+                insort(self._plan, _together(left, errand.place, now), key=attrgetter("value"))
         return Errand([due[0]]) if search is None else self._find_row(search)
 
     def _find_row(self, errand: Errand) -> Errand:
@@ -328,27 +338,30 @@ class Chooser:
         return self._newcomers.is_over(now) and max(n_newcomers, self._first_page_shows) >= WORTH_A_PAGE
 
     def _make_pages(self, standing: list[tuple[float, Target]], now: float) -> Iterator[Errand]:
-        """Cut those that stand somewhere into pages, from the first row on."""
-        standing.sort(key=lambda pair: pair[0])
-        span, index_of = MAX_PAGE - sum(self._listing.margins), self._listing.index_of
-        group: list[Target] = []
-        first = end = 0.0
-        for place, target in standing:
-            index = index_of(place)
-            if group and index >= end:
-                yield _together(group, first, now)
-                group = []
-            if not group:
-                first, end = place, index + span
-            group.append(target)
-        if group:
-            yield _together(group, first, now)
+        """Every page that begins with one of those that stand somewhere: they overlap, and the best goes first."""
+        standing.sort(key=itemgetter(0))
+        targets = [target for _, target in standing]
+        rows = [self._listing.index_of(place) for place, _ in standing]
+        weights = [_weigh(target, now) for target in targets]
+        span = MAX_PAGE - sum(self._listing.margins)
+        value, end = 0.0, 0
+        for first, (place, _) in enumerate(standing):
+            while end < len(rows) and rows[end] < rows[first] + span:
+                value += weights[end]
+                end += 1
+            if not first or rows[first] > rows[first - 1]:
+                yield _page(targets[first:end], place, value)
+            value -= weights[first]
 
 
-def _together(targets: list[Target], place: float, now: float) -> Errand:
+def _together(targets: list[Target], place: float | None, now: float) -> Errand:
+    return _page(targets, place, sum(_weigh(target, now) for target in targets))
+
+
+def _page(targets: list[Target], place: float | None, value: float) -> Errand:
     if len(targets) == 1 and targets[0].place is not None and targets[0].company < WORTH_A_PAGE:
-        return _alone(targets[0], now)
-    return Errand(targets, place=place, value=sum(_weigh(target, now) for target in targets))
+        return Errand(targets, value=value)
+    return Errand(targets, place=place, value=value)
 
 
 def _alone(target: Target, now: float) -> Errand:
@@ -359,4 +372,4 @@ def _weigh(target: Target, now: float) -> float:
     if target.is_urgent:
         return URGENT
     overdue = now - (now if target.due_since is None else target.due_since) + INSTANT
-    return overdue / (overdue + REST * target.interval) + overdue / AGEING
+    return overdue / (overdue + REST * target.interval) + (overdue / AGEING) ** 2

@@ -43,7 +43,7 @@ class Listing:
 
         More after it than before: what has come since the latest page has moved it down.
         """
-        return min(LARGEST_MARGIN, 1.0 + self._error), min(LARGEST_MARGIN, 3.0 + 3.0 * self._error)
+        return min(LARGEST_MARGIN, 2.0 + 2.0 * self._error), min(LARGEST_MARGIN, 3.0 + 2.0 * self._error)
 
     def index_of(self, place: float) -> float:
         """The row at which an action with this place should stand now."""

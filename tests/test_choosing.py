@@ -217,7 +217,6 @@ def test_what_a_timeout_waits_for_is_not_sought() -> None:
     assert (listed.send(0.1).targets, listed.errands[0].skip) == ([lost[0]], None)
 
 
-@pytest.mark.xfail(strict=False, reason="1472 s with what an overdue second weighs now")
 def test_who_is_overdue_is_not_passed_over_for_ever() -> None:
     """With room for a third of what is due, a lonely action far down has its turn before its watch would be lost."""
     lonely = Job("lonely", interval=60.0)
