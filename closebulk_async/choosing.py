@@ -38,7 +38,7 @@ So a few seconds hardly count beside what a page is likely to bring, and nobody 
 INSTANT = 0.01
 """Seconds overdue of what falls due this moment: its chance to have ended is small, and not 0."""
 
-URGENT = 1000.0
+URGENT = 1e6
 """The weight of a poll that somebody's timeout waits for: more than any page has."""
 
 PLAN_LASTS = 0.5
