@@ -41,7 +41,7 @@ BURST: Mapping[Priority, float] = {Priority.START: 0.375, Priority.CALL: 0.25, P
 """How much of a window's requests may go at once after a time without any. A quarter serves who reads some actions
 together, and leaves most of the window to other processes; starts may go ahead of whatever has used that up."""
 
-KEPT = 0.1
+KEPT = 0.05
 """The share of each window that polls leave to all other requests, so that a start never waits for a reset."""
 
 KEPT_AT_LEAST = 2.0

@@ -22,21 +22,14 @@ if TYPE_CHECKING:
     from closebulk_async.errors import CloseBulkError
     from closebulk_async.models import BulkAction, JobRef
 
-REST = 3.0
-"""What an action still needs when its poll falls due, in intervals between its polls, as the cadence plans them.
-
-So one whose polls are a second apart has probably ended when it is three seconds overdue; one whose polls are two
-minutes apart has hardly moved.
-"""
-
 AGEING = 20.0
 """Seconds overdue that weigh as much as one more action that has surely ended, and twice as many four times as much.
 
 So a few seconds hardly count beside what a page is likely to bring, and nobody is passed over for long.
 """
 
-INSTANT = 0.01
-"""Seconds overdue of what falls due this moment: its chance to have ended is small, and not 0."""
+LEAST = 0.01
+"""What a due poll weighs whose action has surely not ended."""
 
 URGENT = 1e6
 """The weight of a poll that somebody's timeout waits for: more than any page has."""
@@ -66,7 +59,7 @@ WORTH_A_PAGE = 2
 class Target:
     """An action that is polled, and what is known of its place in the list."""
 
-    __slots__ = ("company", "due_since", "errand", "interval", "is_urgent", "misses", "place", "ref")
+    __slots__ = ("company", "due_since", "errand", "is_urgent", "misses", "place", "ref")
 
     def __init__(self, ref: JobRef[Any]) -> None:
         """Not due, and nobody knows where it stands."""
@@ -79,8 +72,6 @@ class Target:
         """Pages in a row that should have shown it and did not."""
         self.due_since: float | None = None
         """Since when a poll of it is due that no answer has come to yet; None where none is."""
-        self.interval = 0.0
-        """Seconds between its latest answer and the moment when the next poll fell due; 0 before the first one."""
         self.is_urgent = False
         self.errand: Errand | None = None
         """The request under way that was sent for it."""
@@ -93,6 +84,10 @@ class Target:
     @property
     def whole(self) -> BulkAction | None:
         """The latest snapshot with all fields, to lay a narrowed one over; None where there is none."""
+        raise NotImplementedError
+
+    def chance_of_end(self, at: float) -> float:
+        """How probable it is, between 0 and 1, that the action has ended by `at`; 1 where nothing is known of it."""
         raise NotImplementedError
 
     def on_answer(self, action: BulkAction, *, asked_at: float) -> None:
@@ -371,5 +366,5 @@ def _alone(target: Target, now: float) -> Errand:
 def _weigh(target: Target, now: float) -> float:
     if target.is_urgent:
         return URGENT
-    overdue = now - (now if target.due_since is None else target.due_since) + INSTANT
-    return overdue / (overdue + REST * target.interval) + (overdue / AGEING) ** 2
+    overdue = 0.0 if target.due_since is None else now - target.due_since
+    return LEAST + target.chance_of_end(now) + (overdue / AGEING) ** 2

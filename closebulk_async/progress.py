@@ -5,6 +5,7 @@ Pure: time comes in as numbers. The reducer keeps a fixed amount of state howeve
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 A = TypeVar("A", bound=BulkAction)
 A_co = TypeVar("A_co", bound=BulkAction, covariant=True)
 
+
+_NORMAL = 1.7
+"""Makes of the logistic function nearly the distribution of a normal error, whose unit is the spread of the rest."""
+
+_CERTAIN = 30.0
+"""What `exp` bears, and more certainty than anybody has."""
+
+_RATE_IS_WRONG = 0.3
+"""How often a rate that predicts a later end is wrong about it: some jobs hurry at the end."""
 
 LONGEST_ETA = 100 * 365 * 86_400.0
 """Seconds of a century: what would take longer was not measured but divided by almost nothing."""
@@ -172,6 +182,21 @@ class Meter(Generic[A_co]):
         if left is None or self.pace is None or self.action.phase is not Phase.RUNNING:
             return None
         return max(0.0, self.pace.at + left - self.at)
+
+    def chance_of_end(self, at: float) -> float:
+        """How probable it is that the action has ended by `at`, a later instant; between 0 and 1.
+
+        A job ends without notice as well: one of any length has ended, by one chance in two, when it is twice as old.
+        """
+        if self.action.phase is not Phase.RUNNING:
+            return 0.0
+        since = at - self.at
+        unannounced = since / (since + self.running_for + 1.0)
+        if self.pace is None or self.left is None:
+            return unannounced
+        late = (at - self.pace.at - self.left) / max(1.0, self.left * self.pace.doubt)
+        by_rate = 1.0 / (1.0 + math.exp(max(-_CERTAIN, min(_CERTAIN, -_NORMAL * late))))
+        return max(by_rate, _RATE_IS_WRONG * unannounced)
 
 
 def observe(previous: Meter[A] | None, action: A, *, at: float, now: datetime) -> Meter[A]:

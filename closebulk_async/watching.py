@@ -186,7 +186,6 @@ class Watch(Target):
             delay = 0.0
         wishes = [wish for one in self._subscribers if (wish := one.stall_due_in()) is not None]
         delay = min([delay, *(max(policy.floor, wish) for wish in wishes)])
-        self.interval = delay
         self.next_poll_at = now + delay
         if policy.beat and delay and self.company >= WORTH_A_PAGE:
             # Whoever falls due with it is answered by the same page.
@@ -230,6 +229,10 @@ class Watch(Target):
     def whole(self) -> BulkAction | None:
         """The latest snapshot with all fields."""
         return self._known if self.meter is None else self.meter.action
+
+    def chance_of_end(self, at: float) -> float:
+        """By what the polls have shown; 1 before the first one."""
+        return 1.0 if self.meter is None else self.meter.chance_of_end(at)
 
     def on_answer(self, action: BulkAction, *, asked_at: float) -> None:
         """Take in a good poll."""

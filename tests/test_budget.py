@@ -208,7 +208,7 @@ def test_a_start_goes_ahead_of_what_has_used_the_pace_up() -> None:
     assert 10 < take_all(budget, Priority.START, now=0.0) < 30
 
 
-@pytest.mark.parametrize(("limit", "kept"), [(160, 16), (40, 4), (16, 2), (5, 2), (4, 2), (3, 1), (2, 1), (1, 0)])
+@pytest.mark.parametrize(("limit", "kept"), [(160, 8), (40, 2), (16, 2), (5, 2), (4, 2), (3, 1), (2, 1), (1, 0)])
 def test_polls_leave_a_share(limit: int, kept: int) -> None:
     """A tenth of each window, of small ones two requests or half, and of one request nothing."""
     budget = knowing(limit, limit=limit)

@@ -33,6 +33,11 @@ class Job(Target):
         """Any."""
         return BulkEmail.example()
 
+    def chance_of_end(self, at: float) -> float:
+        """The longer its poll is overdue, by the interval of its polls, the more probable."""
+        overdue = 0.0 if self.due_since is None else at - self.due_since
+        return (overdue + 0.01) / (overdue + 0.01 + 3.0 * self.interval)
+
     def on_answer(self, action: BulkAction, *, asked_at: float) -> None:
         """Nothing more is done with it here."""
 

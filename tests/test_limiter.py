@@ -168,7 +168,7 @@ async def test_a_start_has_its_own_time(limiter: MemoryLimiter, clock: FakeClock
     """A poll waits for the reset in eight seconds; the start that comes then is due in less than one."""
     queue = Queue(limiter, clock)
     assert goes_at_once(limiter)
-    limiter.learn(GROUP, shows(16))
+    limiter.learn(GROUP, shows(8))
     await queue.add("p", Priority.POLL)
     while goes_at_once(limiter, priority=Priority.START):
         pass
@@ -183,7 +183,7 @@ async def test_a_start_does_not_wait_behind_polls(limiter: MemoryLimiter, clock:
     """What the window keeps for it is free at once, although a hundred polls wait."""
     queue = Queue(limiter, clock)
     assert goes_at_once(limiter)
-    limiter.learn(GROUP, shows(16))
+    limiter.learn(GROUP, shows(8))
     await queue.add(map(str, range(100)), Priority.POLL)
     assert queue.gone == []
     assert goes_at_once(limiter, priority=Priority.START)
