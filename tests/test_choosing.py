@@ -164,7 +164,7 @@ def test_rows_that_moved_are_found_where_they_are_now() -> None:
     """Also when they moved while the request waited for its turn."""
     listed = settled([*[None] * 200, *jobs(50)])
     mine = [job for job in listed.rows if job is not None]
-    for now in range(5, 10):
+    for now in range(5, 65):
         listed.rows[:0] = [None, None]
         listed.ask(*mine, now=float(now))
         (errand,) = listed.answer_all(float(now))
@@ -270,13 +270,26 @@ def test_pages_that_show_nothing_are_given_up_for_a_while() -> None:
     assert {errand.skip for errand in listed.errands[-100:]} == {0}
 
 
+def test_new_ones_are_not_looked_for_where_they_never_stand() -> None:
+    """In a list that has the oldest first, the first page is tried a few times a minute, not for each."""
+    listed = List([None] * 1000)
+    first_pages = 0
+    for now in range(60):
+        new = [Job(f"{now}_{number}") for number in range(2)]
+        listed.rows += new
+        listed.ask(*new, now=float(now))
+        first_pages += sum(errand.skip == 0 for errand in listed.answer_all(float(now)))
+    assert 1 <= first_pages <= 5
+
+
 def test_pages_that_are_shunned_are_not_read() -> None:
-    """Everybody is asked for alone, for a minute."""
+    """Everybody is asked for alone, for a minute; after a page that worked the next time is as short."""
     listed = settled(jobs(30))
-    listed.chooser.shun_pages(10.0)
-    for now, is_alone in ((10.0, True), (69.9, True), (70.1, False)):
-        listed.ask(*listed.rows, now=now)
-        assert {errand.skip is None for errand in listed.answer_all(now)} == {is_alone}
+    for begin in (10.0, 100.0):
+        listed.chooser.shun_pages(begin)
+        for now, is_alone in ((begin, True), (begin + 59.9, True), (begin + 60.1, False)):
+            listed.ask(*listed.rows, now=now)
+            assert {errand.skip is None for errand in listed.answer_all(now)} == {is_alone}
 
 
 def test_a_page_that_fails_is_followed_by_a_single_read() -> None:

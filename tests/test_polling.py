@@ -60,7 +60,7 @@ async def test_a_page_answers_for_all_that_stand_on_it(stage: Stage, order: List
 
 @pytest.mark.parametrize("order", ORDERS)
 async def test_as_many_pages_are_read_as_the_list_has(stage: Stage, order: ListOrder) -> None:
-    """Half of five hundred rows: after they were found, six pages each second are enough, not 250 single reads.
+    """Half of five hundred rows: after they were found, hardly more pages each second than it has, no single read.
 
     A page is read with some rows to spare on either side.
     """
@@ -70,7 +70,7 @@ async def test_as_many_pages_are_read_as_the_list_has(stage: Stage, order: ListO
     reads = stage.reads()
     each_second = Counter(int(read.at) for read in reads)
     assert each_second[0] <= 250
-    assert all(each_second[second] <= 6 for second in range(2, 11))
+    assert all(each_second[second] <= 9 for second in range(2, 11))
     assert {read.how for read in reads if read.at >= 2} == {"page"}
 
 
@@ -230,22 +230,28 @@ async def test_a_late_page_takes_nothing_back(stage: Stage) -> None:
 
     Otherwise nobody would ever ask for it again.
     """
-    stage.sim.fail_next(attrs.evolve(EMPTY_PAGE, wait_before=5.0))
+    stage.sim.fail_next(attrs.evolve(EMPTY_PAGE, wait_before=4.7))
     early = asyncio.gather(*(stage.close.wait_until_done(stage.run_job(duration=10), timeout=60) for _ in range(2)))
     await stage.clock.advance(1)
     late = asyncio.gather(*(stage.close.wait_until_done(stage.run_job(duration=3), timeout=60) for _ in range(2)))
     assert all(action.is_done for action in [*await early, *await late])
     assert stage.now <= 11
+    assert all(read.at % 0.5 == 0 for read in stage.reads())  # nobody was asked for when the page came
 
 
-async def test_an_action_that_a_page_showed_meanwhile_is_not_asked_for(stage: Stage) -> None:
-    """A poll that waits for the budget is answered by whatever page shows the action first, and is then not sent."""
+async def test_an_action_that_a_page_showed_meanwhile_is_not_asked_for(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A poll that waits for its turn is answered by whatever page shows the action first, and is then not sent."""
     refs = [stage.run_job(duration=10) for _ in range(3)]
     stage.sim.fail_next(faults.delay(3))
     async with stage.client(PollPolicy(floor=10, ceiling=10, concurrency=1)) as close:
-        waits = [asyncio.create_task(close.wait_until_done(ref).result()) for ref in refs]
-        assert all(action.is_done for action in await asyncio.gather(*waits))
-    assert len(stage.reads()) == 2
+        first = asyncio.gather(*(close.wait_until_done(ref) for ref in refs[:2]))
+        await stage.clock.advance(1)
+        assert (await close.wait_until_done(refs[2])).is_done
+        await first
+    assert stage.polls() == [0, 13]
+    assert caplog.records == []
 
 
 # What is told -----------------------------------------------------------------------------------------------------

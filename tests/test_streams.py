@@ -385,6 +385,21 @@ async def test_looks_cost_what_the_policy_says(stage: Stage) -> None:
         await cancel(task)
 
 
+async def test_looks_are_rarer_where_they_cost_more(stage: Stage) -> None:
+    """A long list without an order has to be read to its end each time: every five minutes, not every half."""
+    stage.sim.list_order = "shuffled"
+    for _ in range(2100):
+        stage.sim.add_job("email", status="done")
+    async with stage.client(PollPolicy()) as close:
+        task = asyncio.create_task(take_until(stage, close.watch_active(kinds=["email"], follow=True), 1000))
+        await stage.clock.advance(10)
+        asked = len(stage.sim.requests)
+        await stage.clock.advance(290)
+        late = stage.run_job(duration=400)
+        assert {progress.ref for _, progress in await task} == {late}
+    assert len(stage.sim.requests) - asked <= 4 * 22 + 60
+
+
 async def test_a_look_that_fails_is_tried_again(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """A server that does not answer for a while ends nothing; it is said in the log."""
     task = asyncio.create_task(take_until(stage, stage.close.watch_active(kinds=["email"], follow=True), 400))

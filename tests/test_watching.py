@@ -372,7 +372,7 @@ async def test_a_silence_that_the_server_asked_for_counts_for_all(stage: Stage) 
     first, second = stage.run_job(duration=10**6), stage.run_job(duration=10**6)
     edit = stage.run_other_job(Kind.EDIT, duration=1000)
     stage.sim.fail_next(faults.too_many_requests(retry_after=86_400), path=first.id, skip=3)
-    unaware = asyncio.create_task(stage.close.wait_until_done(edit).result())
+    unaware = asyncio.create_task(follow(stage.close.wait_until_done(edit, heartbeat=60), stage.clock))
     outcomes = asyncio.gather(stage.close.wait_until_done(first).result(), return_exceptions=True)
     await stage.clock.advance(0.5)  # from now on each is due at instants of its own, and asked for alone
     steps = []
@@ -384,7 +384,7 @@ async def test_a_silence_that_the_server_asked_for_counts_for_all(stage: Stage) 
     assert isinstance(raised.value.__cause__, RateLimitedError)
     assert isinstance(steps[-1].last_error, RateLimitedError)
     assert 900 <= stage.now <= 910
-    assert (await unaware).is_done
+    assert {progress.last_error for _, progress in await unaware} == {None}
 
 
 async def test_a_poll_waits_as_long_as_a_503_asks(stage: Stage) -> None:
