@@ -51,7 +51,7 @@ from closebulk_async.transport import Transport
 from closebulk_async.watching import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
     from types import TracebackType
 
     import aiohttp
@@ -134,8 +134,8 @@ class CloseBulk:
             tz_offset=check_tz_offset(tz_offset),
             user_agent=check_user_agent(user_agent),
         )
-        tell = Telling(hooks)
-        transport = Transport(settings, session=check_session(session), limiter=limiter, tell=tell)
+        tell = Telling(_check_hooks(hooks))
+        transport = Transport(settings, session=check_session(session), limiter=_check_limiter(limiter), tell=tell)
         starting = transport.serving(Priority.START)
         self.journal, self._owns_journal = _choose_journal(journal, clock)
         told_journal: Journal = AnnouncingJournal(self.journal, tell) if tell else self.journal
@@ -343,7 +343,8 @@ class CloseBulk:
 
         The lists have no filter for that: they are read to their ends, a request for each hundred actions ever
         started. With `follow` the stream does not end: where new actions appear, the lists are looked at every
-        `PollPolicy.discover` seconds. Raises what reading a list raises.
+        `PollPolicy.discover` seconds; a list of more than 2,000 rows in no order is read to its end for that, ten times
+        as rarely. A kind that is not named and may not be read is left out. Raises what reading a list raises.
         """
         wait_options = read_wait_options("watch_active", options)
         return watch_active(self._engine, kinds, wait_options, follow=follow, raise_on_failure=raise_on_failure)
@@ -403,6 +404,26 @@ def _choose_journal(journal: Journal | str | PathLike[str] | None, clock: Clock)
         message = f"journal must be a path or a Journal and is {journal!r}"
         raise InvalidRequestError(message)
     return journal, False
+
+
+def _check_limiter(limiter: Limiter | None) -> Limiter | None:
+    if isinstance(limiter, type) or not (
+        limiter is None or (hasattr(limiter, "acquire") and hasattr(limiter, "learn"))
+    ):
+        message = f"limiter must be a Limiter, as MemoryLimiter(clock) is, and is {limiter!r}"
+        raise InvalidRequestError(message)
+    return limiter
+
+
+def _check_hooks(hooks: Iterable[Hook]) -> Sequence[Hook]:
+    listed = [hooks] if callable(hooks) else list(hooks)
+    if strange := [hook for hook in listed if isinstance(hook, type) or not callable(hook)]:
+        message = f"hooks holds {strange[0]!r}, which cannot be called with an event"
+        raise InvalidRequestError(message)
+    if callable(hooks):
+        message = f"hooks must be several and is the one hook {hooks!r}: write [{hooks!r}]"
+        raise InvalidRequestError(message)
+    return listed
 
 
 def _check_defaults(defaults: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -25,7 +25,9 @@ class Limiter(Protocol):
 
     An implementation of one's own may keep its counts where several processes share them. It promises three things:
     that a group of which a `Sight` said `stopped_for` gets no place before that has passed, that who waits gets a place
-    in the end, and that a START goes before a CALL and that before a POLL. Whatever else it promises is its own.
+    in the end, and that a START goes before a CALL and that before a POLL. Whatever else it promises is its own. What
+    `acquire` raises is a TransportError of a request that was not sent, for a poll one that failed; what `learn` raises
+    is logged.
     """
 
     def acquire(self, group: str, *, priority: Priority, most: float) -> Awaitable[None] | None:

@@ -20,6 +20,7 @@ from closebulk_async.errors import (
     RateLimitedError,
 )
 from closebulk_async.policy import NO_RETRY
+from closebulk_async.progress import count_objects
 from closebulk_async.telemetry import PollEnded, Telling
 from closebulk_async.wire import build_get, build_list, read_action, read_page
 
@@ -48,9 +49,9 @@ async def poll_once(transport: Transport, ref: JobRef[Any]) -> BulkAction:
     return read_action(ref.kind, request, await transport.send(request, retry=NO_RETRY, is_admitted=True))
 
 
-def movable(action: BulkAction) -> tuple[object, ...]:
+def what_moves(action: BulkAction) -> tuple[object, ...]:
     """What of an action a wait follows."""
-    return action.status, action.n_objects_processed, action.n_objects
+    return action.status, *count_objects(action)
 
 
 class Desk:
@@ -185,7 +186,12 @@ class Desk:
         else:
             self._report(errand, found=len(shown))
         for target, action in shown:
-            await self._hand_out(target, action, errand, asked_at)
+            try:
+                await self._hand_out(target, action, errand, asked_at)
+            except Exception as exc:
+                # A mistake of this package's own must end the wait, not leave it hanging, and no other one.
+                logger.exception("poll of %s", target.ref)
+                target.fail(exc)
         for target in list(errand.targets):  # whom the page did not show
             target.errand = None
             if target.due_since is not None:
@@ -212,7 +218,7 @@ class Desk:
 
     async def _hand_out(self, target: Target, action: BulkAction, errand: Errand, asked_at: float) -> None:
         before = target.whole
-        if before is None or movable(before) != movable(action):
+        if before is None or what_moves(before) != what_moves(action):
             await self._note(action)
         if self.watched.get(target.ref.id) is not target:
             return  # left meanwhile

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -22,14 +21,13 @@ from closebulk_async.fencing import NewEnd
 from closebulk_async.models import BulkAction, JobRef, Kind
 from closebulk_async.operations import iterate_actions, to_ref, to_snapshot
 from closebulk_async.polling import NARROW
-from closebulk_async.progress import Progress
 from closebulk_async.waiters import Waiter, WaitOptions
-from closebulk_async.wire import bare_action
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
     from closebulk_async.operations import ActionLike, Engine
+    from closebulk_async.progress import Progress
     from closebulk_async.watching import Watcher
 
 logger = logging.getLogger("closebulk_async")
@@ -79,31 +77,11 @@ class Member(Waiter[Any]):
         if error is not None and not isinstance(error, CloseBulkError):
             raise error.with_traceback(None)  # a mistake of this package's own
         if self.end.last is None:
-            return _describe_unseen(self.ref, error)
+            return self.describe_unseen(error)
         return attrs.evolve(self.end.last, error=error)
 
     def _wake(self) -> None:
         self._on_news(self)
-
-
-def _describe_unseen(ref: JobRef[Any], error: CloseBulkError | None) -> Progress[Any]:
-    """The last step of an action of which no poll has shown anything."""
-    nothing = timedelta(0)
-    return Progress(
-        action=bare_action(ref),
-        n_objects_processed=0,
-        n_objects=None,
-        fraction=None,
-        rate=None,
-        eta=None,
-        elapsed=nothing,
-        polls=0,
-        next_poll_in=None,
-        stalled_for=nothing,
-        paused_since=None,
-        last_error=error,
-        error=error,
-    )
 
 
 class Stream:
@@ -205,7 +183,9 @@ def watch_active(
     async def run() -> AsyncGenerator[Progress[Any], None]:
         stream = Stream(engine.watcher, options, raise_on_failure=raise_on_failure)
         feeds = [
-            asyncio.create_task(_feed(engine, kind, stream, follow=follow), name="closebulk_async list")
+            asyncio.create_task(
+                _feed(engine, kind, stream, follow=follow, was_named=kinds is not None), name="closebulk_async list"
+            )
             for kind in wanted
         ]
         async with aclosing(stream.run(feeds)) as steps:
@@ -226,8 +206,17 @@ def _read_kinds(kinds: Iterable[Kind | str] | None) -> Sequence[Kind]:
         raise InvalidRequestError(message) from exc
 
 
-async def _feed(engine: Engine, kind: Kind, stream: Stream, *, follow: bool) -> None:
-    """Add what runs of one kind, and then what begins."""
+async def _feed(engine: Engine, kind: Kind, stream: Stream, *, follow: bool, was_named: bool) -> None:
+    """Add what runs of one kind, and then what begins. A kind that nobody named may be forbidden."""
+    try:
+        await _add_active(engine, kind, stream, follow=follow)
+    except PermissionDeniedError as exc:
+        if was_named:
+            raise
+        logger.warning("%s actions are left out: %s", kind, exc)
+
+
+async def _add_active(engine: Engine, kind: Kind, stream: Stream, *, follow: bool) -> None:
     end = NewEnd(engine.transport, kind, most_requests=NEW_END_REQUESTS)
     rows = await _read_new_end(end, known=None) if follow else []
     async for row in iterate_actions(engine, kind, fields=NARROW):

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 from closebulk_async.connections import Connections, Delivery
-from closebulk_async.errors import ClientClosedError, DecodeError, RateLimitedError, TransportError, asked_wait
+from closebulk_async.errors import (
+    ClientClosedError,
+    CloseBulkError,
+    DecodeError,
+    RateLimitedError,
+    TransportError,
+    asked_wait,
+)
 from closebulk_async.limiter import Limiter, MemoryLimiter, Priority, Sight
 from closebulk_async.policy import RetryPolicy, after_hint
 from closebulk_async.ratelimit import parse_rate_limit
@@ -57,7 +64,7 @@ class Transport:
         self._settings = settings
         self._clock = settings.clock
         self._connections = Connections(settings, session=session)
-        self._limiter = limiter or MemoryLimiter(settings.clock)
+        self._limiter = MemoryLimiter(settings.clock) if limiter is None else limiter
         self._tell = tell
         self._is_heard = bool(tell)
         self._priority = Priority.CALL
@@ -128,7 +135,7 @@ class Transport:
     def dismiss(self, group: str, delivery: Delivery | None = None) -> None:
         """Give up a place of `admit`; that of `delivery` only if it was not used."""
         if delivery is None or delivery.has_place:
-            self._limiter.learn(group, None)
+            self._learn(group, None)
         if delivery is not None:
             delivery.has_place = False
 
@@ -204,7 +211,12 @@ class Transport:
 
     def _reserve(self, group: str, patience: Patience | None) -> Awaitable[None] | None:
         most = math.inf if patience is None or self._priority is Priority.POLL else max(0.0, patience.wait_left)
-        return self._limiter.acquire(group, priority=self._priority, most=most)
+        try:
+            return self._limiter.acquire(group, priority=self._priority, most=most)
+        except CloseBulkError:
+            raise
+        except Exception as exc:
+            raise _no_limiter(group, exc) from exc
 
     async def _exchange(
         self, request: Request, group: str, delivery: Delivery, *, seconds: float, attempt: int
@@ -217,11 +229,17 @@ class Transport:
             if isinstance(outcome, Response):
                 sight = self._see(group, outcome)
         finally:
-            self._limiter.learn(group, sight)
+            self._learn(group, sight)
         if self._is_heard:
             seconds = self._clock.monotonic() - began
             self._tell(_ended(request, group, outcome, attempt=delivery.failed + attempt, seconds=seconds))
         return outcome
+
+    def _learn(self, group: str, sight: Sight | None) -> None:
+        try:
+            self._limiter.learn(group, sight)
+        except Exception:
+            logger.exception("the limiter %r failed", self._limiter)  # what came of the request counts more
 
     def _see(self, group: str, response: Response) -> Sight:
         text = response.headers.get("ratelimit")
@@ -290,9 +308,13 @@ class Transport:
             await self._until_stopped(turn)
         except TimeoutError as exc:
             if self.is_open:
-                raise
+                raise _no_limiter(group, exc) from exc
             message = f"this client was closed while a request waited for the rate limit of {group}"
             raise ClientClosedError(message) from exc
+        except CloseBulkError:
+            raise
+        except Exception as exc:
+            raise _no_limiter(group, exc) from exc
         finally:
             if patience is not None:
                 patience.wait_left -= self._clock.monotonic() - began
@@ -308,6 +330,11 @@ class Transport:
 
 
 _TOO_MANY = int(HTTPStatus.TOO_MANY_REQUESTS)  # the enum's members compare ten times slower
+
+
+def _no_limiter(group: str, exc: Exception) -> TransportError:
+    """What a caller is told where the limiter keeps its counts elsewhere, and could not reach them."""
+    return TransportError(f"the limiter failed: {type(exc).__name__}: {exc}", request=group, sent=False)
 
 
 def _ended(

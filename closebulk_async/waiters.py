@@ -13,6 +13,7 @@ from closebulk_async.errors import (
     BulkActionFailed,
     BulkActionPaused,
     BulkActionStalled,
+    CloseBulkError,
     InvalidRequestError,
     WaitClosedError,
     WaitError,
@@ -23,6 +24,7 @@ from closebulk_async.models import PHASE_OF_STATUS, BulkAction, JobRef
 from closebulk_async.policy import Duration, to_seconds_or_none
 from closebulk_async.progress import Meter, Progress
 from closebulk_async.telemetry import WaitBegan, WaitEnded
+from closebulk_async.wire import bare_action
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -339,6 +341,25 @@ class Waiter(Generic[A_co]):
             last_error=watch.last_error,
             error=error if isinstance(error, BulkActionFailed) else None,
             changed=changed,
+        )
+
+    def describe_unseen(self, error: CloseBulkError | None) -> Progress[Any]:
+        """The progress of an action of which no poll has shown anything: nothing is known but what went wrong."""
+        watch, now, nothing = self._watch, self._watcher.clock.monotonic(), timedelta(0)
+        return Progress(
+            action=bare_action(self.ref),
+            n_objects_processed=0,
+            n_objects=None,
+            fraction=None,
+            rate=None,
+            eta=None,
+            elapsed=nothing if self._started_at is None else timedelta(seconds=now - self._started_at),
+            polls=self._count_polls(),
+            next_poll_in=None,
+            stalled_for=nothing,
+            paused_since=None,
+            last_error=error if watch is None else watch.last_error,
+            error=error,
         )
 
     def _count_polls(self) -> int:

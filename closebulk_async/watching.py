@@ -38,6 +38,9 @@ logger = logging.getLogger("closebulk_async")
 HOPELESS = (AuthenticationError, PermissionDeniedError, NotFoundError)
 """Answers that the next poll would get again: the wait ends with them at once."""
 
+MOVES_IN_A_BEAT = 4
+"""Polls within a `PollPolicy.webhook_beat`, at the most, that webhooks bring which only say that an action moves."""
+
 MOST_FINISHED = 1000
 """Actions that have ended and are remembered, at the most."""
 
@@ -202,8 +205,9 @@ class Watch(Target):
         if self.meter is None or self._is_asking:
             self._wants_another = self._wants_another or (is_rest and self.errand is not None)
             return
-        # Webhooks come twice, and late: only the first word of an end is worth a poll out of turn.
-        wait = policy.floor if is_rest else policy.delay(self.meter)
+        # Webhooks come twice, and late: only the first word of an end is worth a poll out of turn. That it has moved is
+        # worth one now and then, so that progress does not stand still; the end will be told.
+        wait = policy.floor if is_rest else max(policy.delay(self.meter), policy.webhook_beat / MOVES_IN_A_BEAT)
         soonest = now if is_news else max(now, self.meter.at + wait)
         if self.next_poll_at is None or soonest < self.next_poll_at:
             self.next_poll_at = soonest

@@ -77,7 +77,7 @@ async def test_failures_are_last_steps_and_the_others_go_on(stage: Stage) -> Non
     assert [at for at, _ in last.values()] == [0, 5, 30]
     (missing,) = (progress for _, progress in last.values() if str(progress.ref) == NOBODY)
     assert isinstance(missing.error, NotFoundError)
-    assert (missing.status, missing.polls, missing.fraction) == (None, 0, None)
+    assert (missing.status, missing.polls, missing.fraction) == (None, 1, None)
     assert isinstance(last[failing][1].error, BulkActionFailed)
     assert last[failing][1].action.is_failed
     assert last[fine][1].error is None
@@ -428,7 +428,7 @@ async def test_a_list_that_cannot_be_read_at_first_raises(stage: Stage) -> None:
     """Nobody could say what runs."""
     stage.sim.fail_next(faults.reply(403, "Forbidden"), times=None, path="/edit/")
     with pytest.raises(Exception, match="403"):
-        await collect(stage, stage.close.watch_active())
+        await collect(stage, stage.close.watch_active(kinds=list(Kind)))
     assert await stage.nothing_is_left()
 
 

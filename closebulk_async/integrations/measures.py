@@ -14,6 +14,7 @@ from closebulk_async.errors import (
     BulkActionPaused,
     BulkActionStalled,
     ClientClosedError,
+    WaitClosedError,
     WaitTimeout,
 )
 from closebulk_async.telemetry import (
@@ -28,6 +29,7 @@ from closebulk_async.telemetry import (
     WaitEnded,
     WebhookReceived,
 )
+from closebulk_async.webhook_wire import JOB_ACTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -97,7 +99,7 @@ INSTRUMENTS = (
 OTHER = "other"
 """Stands for words of the service that nobody knows yet: each new value of a label is a new time series."""
 
-WEBHOOK_ACTIONS = frozenset({"created", "updated", "completed", "paused", "deleted"})
+WEBHOOK_ACTIONS = frozenset(JOB_ACTIONS)
 _HTTP_STATUSES = frozenset(HTTPStatus)
 
 OUTCOME_OF_ERROR: Mapping[type[BaseException], str] = MappingProxyType(
@@ -107,6 +109,7 @@ OUTCOME_OF_ERROR: Mapping[type[BaseException], str] = MappingProxyType(
         BulkActionStalled: "stalled",
         WaitTimeout: "timeout",
         ClientClosedError: "closed",
+        WaitClosedError: "left",
         asyncio.CancelledError: "left",
         GeneratorExit: "left",
     }
