@@ -60,7 +60,7 @@ async def test_a_page_answers_for_all_that_stand_on_it(stage: Stage, order: List
 
 @pytest.mark.parametrize("order", ORDERS)
 async def test_as_many_pages_are_read_as_the_list_has(stage: Stage, order: ListOrder) -> None:
-    """Half of five hundred rows: after they were found, hardly more pages each second than it has, no single read.
+    """Half of five hundred rows: after they were found, at most twice as many pages each second as it has.
 
     A page is read with some rows to spare on either side.
     """
@@ -70,8 +70,8 @@ async def test_as_many_pages_are_read_as_the_list_has(stage: Stage, order: ListO
     reads = stage.reads()
     each_second = Counter(int(read.at) for read in reads)
     assert each_second[0] <= 250
-    assert all(each_second[second] <= 9 for second in range(2, 11))
-    assert {read.how for read in reads if read.at >= 2} == {"page"}
+    assert all(each_second[second] <= 12 for second in range(2, 11))
+    assert sum(read.how == "item" for read in reads if read.at >= 2) <= 10
 
 
 @pytest.mark.parametrize("order", ORDERS)
