@@ -37,6 +37,9 @@ URGENT = 1e6
 PLAN_LASTS = 0.5
 """Seconds for which the order of the due polls is kept, where so many are due that making it costs something."""
 
+BEHIND = 2.0
+"""Seconds for which a poll has waited when there is less room than is needed: then the best page goes first."""
+
 FEW = 64
 """Due polls up to which the order is made anew for each request."""
 
@@ -96,6 +99,10 @@ class Target:
 
     def on_no_answer(self, error: CloseBulkError, *, asked_at: float) -> None:
         """Take in that a request that was sent for it brought nothing."""
+        raise NotImplementedError
+
+    def blame(self, error: CloseBulkError) -> None:
+        """Take in why no poll comes: another one has met a limit."""
         raise NotImplementedError
 
     def fail(self, error: Exception) -> None:
@@ -196,6 +203,8 @@ class Chooser:
         self._planned_at = 0.0
         self._lost: list[Target] = []
         """Due, by the latest plan, and nobody knows where they stand."""
+        self._at_front: Sequence[Target] = ()
+        """New ones that were expected on the first page, by the latest plan."""
         self._poor_pages = 0
         self._trial: Literal["alone", "page"] | None = None
         """After a page that failed: an action alone is to show whether the service answers, and then a page again."""
@@ -283,6 +292,9 @@ class Chooser:
         if errand.skip == 0:
             self._first_page_shows = len(seen)
         missing = [target for target in errand.targets if target not in seen]
+        if errand.skip == 0:  # more may have been expected there than one errand is sent for
+            missing += [target for target in self._at_front if target not in seen and _is_new(target)]
+            self._at_front = []
         if errand.is_search:
             found = sum(target.place is None for target in seen)
             self._search.learn(found=found, ends_at=(errand.skip or 0) + n_rows, has_more=has_more, now=now)
@@ -294,7 +306,7 @@ class Chooser:
                 self._poor_pages = self._poor_pages + 1 if is_poor else max(0, self._poor_pages - 1)
                 if not is_poor:
                     self._pages.end()
-        for target in missing:
+        for target in dict.fromkeys(missing):
             target.place = None
             target.misses += 1
         if self._poor_pages >= POOR_PAGES:
@@ -317,23 +329,28 @@ class Chooser:
         if not self._pages.is_over(now):
             yield from (_alone(target, now) for target in due)
             return
-        newcomers = [target for target in due if target.place is None and not target.misses]
+        newcomers = [target for target in due if _is_new(target)]
         lost = [target for target in due if target.place is None and target.misses]
         standing = [(place, target) for target in due if (place := target.place) is not None]
         if newcomers and self._is_front_worth(len(newcomers), now):
             front = self._listing.place_of(0)
             standing += [(front, target) for target in newcomers]
+            self._at_front = newcomers
         else:
             lost += newcomers
-        yield from self._make_pages(standing, now)
+        yield from self._make_pages(standing, now, is_behind=now - (due[0].due_since or now) > BEHIND)
         yield from (_alone(target, now) for target in lost)
         self._lost = lost
 
     def _is_front_worth(self, n_newcomers: int, now: float) -> bool:
         return self._newcomers.is_over(now) and max(n_newcomers, self._first_page_shows) >= WORTH_A_PAGE
 
-    def _make_pages(self, standing: list[tuple[float, Target]], now: float) -> Iterator[Errand]:
-        """Every page that begins with one of those that stand somewhere: they overlap, and the best goes first."""
+    def _make_pages(self, standing: list[tuple[float, Target]], now: float, *, is_behind: bool) -> Iterator[Errand]:
+        """The pages that show those that stand somewhere.
+
+        As few as will do, from the first row on. Where `is_behind`, and not all can be read soon, every page that
+        begins with one of them: they overlap, and the best goes first.
+        """
         standing.sort(key=itemgetter(0))
         targets = [target for _, target in standing]
         rows = [self._listing.index_of(place) for place, _ in standing]
@@ -341,12 +358,17 @@ class Chooser:
         span = MAX_PAGE - sum(self._listing.margins)
         value, end = 0.0, 0
         for first, (place, _) in enumerate(standing):
-            while end < len(rows) and rows[end] < rows[first] + span:
+            is_covered = first < end and not is_behind
+            while not is_covered and end < min(len(rows), first + MAX_PAGE) and rows[end] < rows[first] + span:
                 value += weights[end]
                 end += 1
-            if not first or rows[first] > rows[first - 1]:
+            if not is_covered and (not first or rows[first] > rows[first - 1] or not is_behind):
                 yield _page(targets[first:end], place, value)
             value -= weights[first]
+
+
+def _is_new(target: Target) -> bool:
+    return target.place is None and not target.misses
 
 
 def _together(targets: list[Target], place: float | None, now: float) -> Errand:

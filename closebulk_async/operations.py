@@ -215,10 +215,16 @@ async def iterate_actions(
 
 
 async def set_status(engine: Engine, ref: JobRef[A], status: Status) -> A:
-    """Pause or resume.
+    """Pause or resume, and let those who wait for the action see that soon.
 
     After a doubtful outcome the action is read, and the request sent again if nothing has changed.
     """
+    action = await _set_status(engine, ref, status)
+    engine.watcher.refresh(ref)
+    return action
+
+
+async def _set_status(engine: Engine, ref: JobRef[A], status: Status) -> A:
     request = build_set_status(ref, status)
     patience = Patience(engine.transport.retry)
     doubt: CloseBulkError | None = None

@@ -85,11 +85,16 @@ class Desk:
     def ask(self, target: Target, *, urgent: bool = False) -> None:
         """Poll it, as soon as the budget has room."""
         target.is_urgent = target.is_urgent or urgent
-        if target.due_since is None:
+        if target.due_since is None or urgent:
             target.due_since = self._clock.monotonic()
         if target.is_waiting:
             self._due[target] = None
         self._queue()
+
+    def recall(self, target: Target) -> None:
+        """Wait no longer for a request that was sent for it. One that was sent for it alone is given up."""
+        if target.errand is not None:
+            self._drop(target, target.errand)
 
     def withdraw(self, target: Target) -> None:
         """Poll it no more. A request that was sent for it alone is given up."""
@@ -139,6 +144,9 @@ class Desk:
                 errand = self._choose(asked_at)
                 await self._send(errand, asked_at)
         except CloseBulkError as exc:
+            if isinstance(exc, RateLimitedError):
+                for target in self.watched.values():  # they share the limit that one of them has hit
+                    target.blame(exc)
             for target in list(self._due if errand is None else errand.targets):
                 self._settle(target)
                 target.errand = None
@@ -222,10 +230,13 @@ class Desk:
             await self._note(action)
         if self.watched.get(target.ref.id) is not target:
             return  # left meanwhile
-        self._settle(target)
         if target.errand is errand:
             target.errand = None
             errand.targets.remove(target)
+            self._settle(target)
+        elif target.due_since is None or asked_at >= target.due_since:
+            self._settle(target)
+        # Else its poll became due after this was asked, and stays so: what it is to show may be newer.
         target.on_answer(action, asked_at=asked_at)
 
     def _report(self, errand: Errand, *, found: int, error: CloseBulkError | None = None) -> None:

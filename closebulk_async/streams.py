@@ -247,7 +247,7 @@ async def _look_for_new(
     for row in rows or ():
         if row.id not in known:  # also one that has ended since: it began later
             stream.add(row.ref)
-    return rows
+    return before if rows is not None and not rows else rows  # an empty answer is no list from which all has gone
 
 
 async def _read_new_end(end: NewEnd, *, known: frozenset[str] | None) -> Sequence[BulkAction] | None:

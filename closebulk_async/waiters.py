@@ -102,6 +102,7 @@ class Waiter(Generic[A_co]):
         "_expired_at",
         "_is_beat_due",
         "_is_dirty",
+        "_joined_at",
         "_known",
         "_news",
         "_number",
@@ -127,6 +128,7 @@ class Waiter(Generic[A_co]):
         self.is_attached = False
         """It has joined a watch, and is told of polls."""
         self._started_at: float | None = None
+        self._joined_at = 0.0
         self._polls_before = 0
         self._alarms: dict[str, Alarm] | None = None
         self._expired_at: float | None = None
@@ -168,7 +170,8 @@ class Waiter(Generic[A_co]):
         elif action.is_failed:
             self._finish(error=self._wait_error(BulkActionFailed, "the action failed; the API gives no reason"))
         elif action.is_paused:
-            self._judge_pause(meter)
+            if cast("Watch", self._watch).polled_at >= self._joined_at:  # else it may have been resumed since
+                self._judge_pause(meter)
         elif (limit := self._stall_limit(action)) is not None and meter.stalled_for >= limit:
             message = f"neither a counter nor the status moved for {timedelta(seconds=meter.stalled_for)}"
             self._finish(error=self._wait_error(BulkActionStalled, message))
@@ -240,13 +243,16 @@ class Waiter(Generic[A_co]):
         if self._started_at is None:
             self._started_at = now
         self._polls_before = watch.polls - self._count_polls()
-        self._watch, self._known, self.is_attached = watch, None, True
+        self._watch, self._known, self.is_attached, self._joined_at = watch, None, True, now
         if self._watcher.tell:
             self._watcher.tell(WaitBegan(number=self._number, ref=self.ref))
         if self._options.timeout is not None:
             self._set_alarm("timeout", self._started_at + self._options.timeout - now, self._on_timeout)
         watch.join(self)
         self.on_poll()
+        timeout, last_look = self._options.timeout, self._watcher.policy.last_look
+        if timeout is not None and now > self._started_at + timeout + last_look and self.end is None:
+            self._on_last_look()  # who leaves and comes back in short steps would never see the end of the last look
 
     def detach(self) -> None:
         """Leave the watch: nothing is polled for this waiter, and no alarm of it rings."""

@@ -19,7 +19,6 @@ from closebulk_async.errors import (
     CloseBulkError,
     NotFoundError,
     PermissionDeniedError,
-    RateLimitedError,
     asked_wait,
 )
 from closebulk_async.models import PHASE_OF_STATUS, BulkAction, JobRef, Kind
@@ -65,9 +64,12 @@ class Watch(Target):
     """
 
     __slots__ = (
+        "_asked_at",
         "_heard_at",
         "_known",
+        "_left_at",
         "_rested_at",
+        "_resume_at",
         "_subscribers",
         "_wants_another",
         "_watcher",
@@ -109,20 +111,44 @@ class Watch(Target):
         self._known = known
         self.failures: int = after.failures if after else 0
         """Bad polls since the latest good one."""
-        self.silent_since: float | None = after.silent_since if after and after.failures else None
+        self.silent_since: float | None = after.silent_since if after else None
+        self._asked_at = -math.inf
+        self._resume_at = after.resumable_at if after else -math.inf
+        """Not before that, where this watch goes on from one that was left: leaving and coming back is no way around
+        the floor, nor around what the service has asked for."""
         self._watcher = watcher
         self._subscribers: list[Subscriber] = []
         self._wants_another = False
+        self._left_at: float | None = None
         self._heard_at: float | None = None
         self._rested_at: float | None = None
 
     # Subscribers ----------------------------------------------------------------------------------------------------
 
     def join(self, subscriber: Subscriber) -> None:
-        """Tell `subscriber` of polls from now on; the first subscriber's joining polls at once."""
+        """Tell `subscriber` of polls from now on. Polls at once, unless that has just been done for others."""
         self._subscribers.append(subscriber)
-        if not self.is_over and self.next_poll_at is None and not self._is_asking:
-            self.poll_now()
+        if self.is_over or self._is_asking:
+            return
+        if self.next_poll_at is None:
+            self._poll_at(self._resume_at)
+        elif not self.failures and self._is_stale:
+            self._ask()
+
+    @property
+    def _is_stale(self) -> bool:
+        """What is known is older than a poll of one's own would be; a pause may be over at any moment."""
+        age = self._watcher.clock.monotonic() - self.polled_at
+        is_paused = self.meter is not None and self.meter.action.is_paused
+        return age >= self._watcher.policy.floor or (is_paused and age > 0)
+
+    def _poll_at(self, at: float) -> None:
+        """Poll at that instant, or now where it has passed."""
+        if at <= self._watcher.clock.monotonic():
+            self._ask()
+        else:
+            self.next_poll_at = at
+            self._watcher.plan(self)
 
     def leave(self, subscriber: Subscriber) -> None:
         """Tell it no more; the last one's leaving ends the polls. The action itself is never touched."""
@@ -169,14 +195,19 @@ class Watch(Target):
             self._ask()
 
     def poll_now(self, *, urgent: bool = False) -> None:
-        """Poll as soon as the budget allows it; where a request is under way, another one right after it."""
+        """Poll as soon as the budget allows it; where a request is under way, another one right after it.
+
+        What is `urgent` does not wait for that, which may never be answered.
+        """
+        if urgent:
+            self._watcher.desk(self.ref.kind).recall(self)
         if self.errand is not None:
             self._wants_another = True
         else:
             self._ask(urgent=urgent)
 
     def _ask(self, *, urgent: bool = False) -> None:
-        self.next_poll_at = None
+        self.next_poll_at, self._asked_at = None, self._watcher.clock.monotonic()
         if self.silent_since is None:  # from now on silence counts, be it the server's or that of its limits
             self.silent_since = self._watcher.clock.monotonic()
         self._watcher.desk(self.ref.kind).ask(self, urgent=urgent)
@@ -205,6 +236,8 @@ class Watch(Target):
         if self.meter is None or self._is_asking:
             self._wants_another = self._wants_another or (is_rest and self.errand is not None)
             return
+        if self.failures:
+            return  # what the service has asked for, or the growing interval, goes first
         # Webhooks come twice, and late: only the first word of an end is worth a poll out of turn. That it has moved is
         # worth one now and then, so that progress does not stand still; the end will be told.
         wait = policy.floor if is_rest else max(policy.delay(self.meter), policy.webhook_beat / MOVES_IN_A_BEAT)
@@ -241,6 +274,8 @@ class Watch(Target):
     def on_answer(self, action: BulkAction, *, asked_at: float) -> None:
         """Take in a good poll."""
         watcher, before = self._watcher, self.meter
+        if asked_at < self.polled_at and not action.is_final:
+            return  # older than what is known
         self.polls += 1
         self.polled_at = max(self.polled_at, asked_at)
         self._known = None
@@ -281,10 +316,12 @@ class Watch(Target):
         delay, asked = watcher.policy.delay_after_failure(self.failures), asked_wait(error)
         if asked is not None:
             delay = max(delay, after_hint(asked))
-        if isinstance(error, RateLimitedError):
-            watcher.blame(self.ref.kind, error)
         self._schedule(delay)
         self._publish()
+
+    def blame(self, error: CloseBulkError) -> None:
+        """Show why polls do not come, although it was the poll of another action that was refused."""
+        self.last_error = error
 
     def fail(self, error: Exception) -> None:
         """Tell all subscribers that nothing more will come."""
@@ -298,9 +335,15 @@ class Watch(Target):
         for subscriber in subscribers:
             subscriber.on_poll()
 
+    @property
+    def resumable_at(self) -> float:
+        """When who left may poll again: where polls failed, when the next one was due."""
+        planned = self._left_at if self.failures and self._left_at is not None else -math.inf
+        return max(self._asked_at + self._watcher.policy.floor, self._resume_at, planned)
+
     def end(self) -> None:
         """Stop polling. Who joins this action later gets a new watch."""
-        self.next_poll_at = None
+        self._left_at, self.next_poll_at = self.next_poll_at or self._left_at, None
         self._watcher.forget(self)
 
 
@@ -387,6 +430,7 @@ class Watcher:
     def note_start(self, ref: JobRef[Any]) -> None:
         """Remember that this client just started `ref`: for a while the service may not show it yet."""
         now = self.clock.monotonic()
+        self._started.pop(ref, None)
         self._started[ref] = now
         for old, at in list(self._started.items()):
             if now - at <= self.policy.settle:
@@ -398,11 +442,11 @@ class Watcher:
         started = self._started.get(ref)
         return started is not None and self.clock.monotonic() - started <= self.policy.settle
 
-    def blame(self, kind: Kind, error: CloseBulkError) -> None:
-        """Show in every wait for a kind why its polls do not come: they share the limit that one of them has hit."""
-        for watch in self._watches.values():
-            if watch.ref.kind is kind:
-                watch.last_error = error
+    def refresh(self, ref: JobRef[Any]) -> None:
+        """Poll `ref`, if anybody waits for it: this client has just changed it."""
+        watch = self._watches.get(ref)
+        if watch is not None:
+            watch.poll_now()
 
     def hear(self, ref: JobRef[Any], *, action: str, is_rest: bool) -> None:
         """Take in what a webhook says: an `action` of `ref` (`updated`, say), by which it rests or goes on."""

@@ -208,3 +208,17 @@ async def test_a_closed_client_takes_words_and_does_nothing(stage: Stage) -> Non
     await stage.close.aclose()
     tell(stage.close, stage.run_job(), "completed", "done")
     assert await stage.nothing_is_left()
+
+
+async def test_words_do_not_break_the_silence_that_the_server_asked_for(stage: Stage) -> None:
+    """While polls fail, no webhook brings one forward."""
+    ref = stage.run_job(duration=10_000)
+    stage.sim.fail_next(faults.reply(503, headers=(("retry-after", "60"),)), times=None, skip=1)
+    async with stage.client(PollPolicy()) as close:
+        wait = asyncio.create_task(close.wait_until_done(ref).result())
+        for _ in range(600):
+            await stage.clock.advance(0.5)
+            tell(close, ref)
+            tell(close, ref, "completed", "done")
+        assert len(stage.polls()) < 10
+        wait.cancel()

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -257,7 +258,9 @@ async def test_short_steps_notice_a_stall(stage: Stage) -> None:
                 await cancel(task)
     assert stage.now == 60
     assert raised.value.progress is not None
-    assert raised.value.progress.polls == len(stage.polls())
+    given_up = len(stage.polls()) - raised.value.progress.polls  # at the instants at which a step ended as well
+    assert 0 <= given_up <= 2
+    assert all(after - before >= 1 for before, after in pairwise(stage.polls()))
     assert raised.value.progress.elapsed.total_seconds() == 60
 
 
