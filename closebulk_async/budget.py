@@ -134,8 +134,8 @@ class Budget:
         """Seconds until a request of this priority may go: 0.0 at once, infinity when an answer has to come first."""
         if now < self._stopped_until:
             return self._stopped_until - now
-        if not self._windows and self.in_flight >= self._width:
-            return math.inf
+        if not self._windows and self.in_flight >= self._width + (priority is Priority.START):
+            return math.inf  # a start has a place beside them: polls that hang would keep it for as long as they may
         wait = self._early(0.0, now=now) if self._interval else 0.0
         for window in self._windows.values():
             if now >= window.ends_at:

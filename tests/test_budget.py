@@ -63,7 +63,7 @@ def drain(budget: Budget, priority: Priority, *, start: float, end: float) -> li
 # Unknown limits -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("priority", EACH)
+@pytest.mark.parametrize("priority", [Priority.CALL, Priority.POLL])
 def test_an_unknown_limit_is_probed_with_four(priority: Priority) -> None:
     """The fifth waits for an answer, whatever it is."""
     budget = Budget()
@@ -71,6 +71,21 @@ def test_an_unknown_limit_is_probed_with_four(priority: Priority) -> None:
     assert budget.wait(priority, now=1e6) == math.inf
     budget.learn(None, now=1.0)
     assert budget.wait(priority, now=1.0) == 0.0
+
+
+@pytest.mark.parametrize("stops", range(4))
+def test_a_start_waits_for_no_answer_to_a_poll(stops: int) -> None:
+    """Whatever 429s have left of an unknown limit: it has one place that polls and calls cannot take."""
+    budget = Budget()
+    for now in range(stops):
+        budget.take(Priority.POLL, now=now)
+        budget.learn(Sight(stopped_for=0.5), now=now)
+    polls = take_all(budget, Priority.POLL, now=10.0)
+    assert polls == [4, 2, 1, 1][stops]
+    assert [budget.wait(priority, now=10.0) for priority in EACH] == [0.0, math.inf, math.inf]
+    assert take_all(budget, Priority.START, now=10.0) == 1
+    budget.learn(None, now=10.0)
+    assert [budget.wait(priority, now=10.0) for priority in EACH] == [0.0, math.inf, math.inf]
 
 
 def test_each_success_adds_one_in_flight() -> None:
