@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks import (
     cadence,
+    cost,
     decoding,
     figures,
+    fleet,
     harness,
     imports,
     journaling,
@@ -71,11 +73,18 @@ WAITS: Final = Report(
 due, so that every instant is exact and no figure depends on the machine. Jobs take 5 s to 2 h (log-uniform) unless
 said otherwise, their rates change and stall, and their counters move in batches.
 """,
-    suites={"cadence": cadence.measure, "polling": polling.measure},
+    suites={
+        "cadence": cadence.measure,
+        "polling": polling.measure,
+        "fleet": fleet.measure,
+        "cost": cost.measure,
+    },
     comparisons=(),
     counts={
         "cadence": _under("When to poll: policies over jobs on paper", cadence.render),
         "polling": _under("Beside the pollers of other SDKs", polling.render),
+        "fleet": _under("Thousands of actions on one key", fleet.render),
+        "cost": _under("What waits cost", cost.render),
     },
 )
 
