@@ -25,6 +25,7 @@ from closebulk_async.fencing import Fences
 from closebulk_async.fingerprints import fingerprint_of
 from closebulk_async.intents import Fence, Intent, State
 from closebulk_async.journal import Journal
+from closebulk_async.models import Kind
 from closebulk_async.owning import Ownership, Standing
 from closebulk_async.recovering import Recovery
 from closebulk_async.starting import StartOptions, start_once
@@ -36,6 +37,19 @@ if TYPE_CHECKING:
     from closebulk_async.starts import Start
 
 logger = logging.getLogger("closebulk_async")
+
+FRESH = 2.0
+"""Seconds by which a fence may be older than the moment in which its POST may go. An equal action that somebody else
+with the same user starts meanwhile cannot be told from that of the POST. Starts that get their places within this time
+share a reading, or a long queue of them would use up the budget of reads."""
+
+
+@attrs.frozen(kw_only=True)
+class _Listed:
+    """A fence, and when its reading began: the clock's monotonic seconds."""
+
+    fence: Fence
+    began: float
 
 
 @attrs.frozen(kw_only=True)
@@ -49,6 +63,33 @@ class Workshop:
     fences: Fences
     recovery: Recovery
     clock: Clock
+    _latest: dict[Kind, _Listed] = attrs.field(factory=dict, init=False)
+    _reading_since: dict[Kind, float] = attrs.field(factory=dict, init=False)
+    """When the reading began that is under way: whoever joins it gets what was listed then."""
+
+    async def take_fence(self, kind: Kind) -> _Listed:
+        """What the list of a kind shows now. Raises as `Fences.take`."""
+        began = self._reading_since.setdefault(kind, self.clock.monotonic())
+        try:
+            listed = self._latest[kind] = _Listed(fence=await self.fences.take(kind), began=began)
+        except CloseBulkError:
+            self._forget_reading(kind, began)
+            raise
+        # Not where this caller was cancelled: the reading goes on, and others may join it.
+        self._forget_reading(kind, began)
+        return listed
+
+    def _forget_reading(self, kind: Kind, began: float) -> None:
+        if self._reading_since.get(kind) == began:  # else it is the next one's, and others have seen this one end
+            del self._reading_since[kind]
+
+    async def renew_fence(self, kind: Kind, listed: _Listed) -> Fence:
+        """The fence for a POST that may go now: a new one where too much time has passed. Raises as `Fences.take`."""
+        least = self.clock.monotonic() - FRESH
+        listed = max(listed, self._latest[kind], key=lambda each: each.began)
+        while listed.began < least:  # twice where it joins a reading that began before
+            listed = await self.take_fence(kind)
+        return listed.fence
 
     async def write_intent(self, start: Start, options: StartOptions) -> Intent:
         """The intent of a start, not yet in the journal."""
@@ -155,10 +196,11 @@ class Creation:
             )
         request = build_create(held.kind, held.body)
         # Before it waits for its place: all that begin to wait at one moment share one reading.
-        fence = await shop.fences.take(held.kind)
+        listed = await shop.take_fence(held.kind)
         # Before the intent says that it is being sent: a crash meanwhile leaves nothing in doubt.
         await shop.transport.admit(request.group, self._patience, self._delivery)
         try:
+            fence = await shop.renew_fence(held.kind, listed)
             return await self._post(held, request, fence)
         finally:
             shop.transport.dismiss(request.group, self._delivery)

@@ -162,7 +162,7 @@ async def test_kinds_do_not_share_a_reading(stage: Stage) -> None:
 
 async def test_who_leaves_a_reading_takes_it_from_nobody(stage: Stage) -> None:
     """It was the first one's; the second one gets it all the same."""
-    stage.sim.fail_next(faults.delay(5), method="GET")
+    stage.sim.fail_next(faults.delay(1), method="GET")
     first = asyncio.ensure_future(create(stage.close, Kind.EMAIL, template_id="tmpl_first"))
     second = asyncio.ensure_future(create(stage.close, Kind.EMAIL))
     await asyncio.sleep(0)

@@ -15,6 +15,7 @@ import pytest
 
 from closebulk_async import BearerToken, CloseBulk, JobRef, RateLimitedError, RetryPolicy, ServerError, Timeouts
 from closebulk_async.auth import ApiKey
+from closebulk_async.creating import FRESH
 from closebulk_async.errors import ClientClosedError, JournalError
 from closebulk_async.journal import MemoryJournal
 from closebulk_async.limiter import MemoryLimiter, Priority, Sight
@@ -178,12 +179,12 @@ async def test_without_a_limit_nothing_waits(stage: Stage, ref: JobRef[BulkEmail
 
 
 async def test_starts_keep_to_their_limit(stage: Stage) -> None:
-    """Sixty at two a second: each is sent once, and they share their readings of the list."""
+    """Sixty at two a second: each is sent once, and those of the same two seconds share a reading of the list."""
     stage.sim.limits = Limits(rate=20, window=8, rates={POSTS: 2})
     await asyncio.gather(*(create(stage.close, Kind.EMAIL, template_id=f"tmpl_{number}") for number in range(60)))
     assert (stage.posts, len(stage.sim.jobs), refused(stage)) == (60, 60, 0)
     assert stage.now <= 30
-    assert len(stage.sim.requests) == 60 + 1
+    assert len(stage.sim.requests) - 60 <= 1 + stage.now / FRESH
 
 
 # Who goes first -----------------------------------------------------------------------------------------------------
