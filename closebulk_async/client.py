@@ -14,6 +14,7 @@ from closebulk_async.auth import ApiKey, Auth
 from closebulk_async.batches import Outcome, run_many, wait_all
 from closebulk_async.clock import Clock, SystemClock
 from closebulk_async.creating import Workshop
+from closebulk_async.discovering import watch_active
 from closebulk_async.errors import AuthenticationError, InvalidRequestError
 from closebulk_async.fencing import Fences
 from closebulk_async.journal import Journal, MemoryJournal
@@ -44,7 +45,7 @@ from closebulk_async.settings import (
     check_tz_offset,
     check_user_agent,
 )
-from closebulk_async.streams import watch, watch_active
+from closebulk_async.streams import watch
 from closebulk_async.subscriptions import Webhooks
 from closebulk_async.telemetry import Telling
 from closebulk_async.transport import Transport

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from closebulk_async.clock import Alarm
-    from closebulk_async.watching import Watch, Watcher
+    from closebulk_async.watches import Watch
+    from closebulk_async.watching import Watcher
 
 A_co = TypeVar("A_co", bound=BulkAction, covariant=True)
 

@@ -27,7 +27,9 @@ BANDS: Mapping[str, int] = {
     **dict.fromkeys(("clock", "limiter", "auth", "settings", "connections", "transport", "journal"), OUTSIDE),
     **dict.fromkeys(("sqlite_journal", "journal_tables", "owners", "tasks"), OUTSIDE),
     **dict.fromkeys(("starting", "watching", "waiting", "batches", "endpoints", "kinds", "client"), SDK),
-    **dict.fromkeys(("choosing", "polling", "waiters", "streams", "subscriptions", "announcing"), SDK),
+    **dict.fromkeys(
+        ("choosing", "polling", "waiters", "streams", "subscriptions", "announcing", "watches", "discovering"), SDK
+    ),
     **dict.fromkeys(
         (
             "account",

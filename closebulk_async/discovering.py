@@ -1,0 +1,125 @@
+"""`watch_active`: find what runs, and with `follow` what begins later, and watch it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from closebulk_async.errors import (
+    AuthenticationError,
+    ClientClosedError,
+    CloseBulkError,
+    InvalidRequestError,
+    PermissionDeniedError,
+    UnfencedStartError,
+)
+from closebulk_async.fencing import NewEnd
+from closebulk_async.models import BulkAction, Kind
+from closebulk_async.operations import iterate_actions
+from closebulk_async.polling import NARROW
+from closebulk_async.streams import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable, Sequence
+
+    from closebulk_async.operations import Engine
+    from closebulk_async.progress import Progress
+    from closebulk_async.waiters import WaitOptions
+
+logger = logging.getLogger("closebulk_async")
+
+NEW_END_REQUESTS = 20
+"""Pages that are read at the most to see what is new in a list: beyond that its order says nothing."""
+
+UNORDERED_BEATS = 10
+"""How many times rarer a list is looked through of which every page has to be read."""
+
+
+def watch_active(
+    engine: Engine, kinds: Iterable[Kind | str] | None, options: WaitOptions, *, follow: bool, raise_on_failure: bool
+) -> AsyncGenerator[Progress[Any], None]:
+    """The steps of all actions that have not ended, and with `follow` of those that begin later."""
+    wanted = _read_kinds(kinds)
+
+    async def run() -> AsyncGenerator[Progress[Any], None]:
+        stream = Stream(engine.watcher, options, raise_on_failure=raise_on_failure)
+        feeds = [
+            asyncio.create_task(
+                _feed(engine, kind, stream, follow=follow, was_named=kinds is not None), name="closebulk_async list"
+            )
+            for kind in wanted
+        ]
+        async with aclosing(stream.run(feeds)) as steps:
+            async for progress in steps:
+                yield progress
+
+    return run()
+
+
+def _read_kinds(kinds: Iterable[Kind | str] | None) -> Sequence[Kind]:
+    if isinstance(kinds, str):
+        message = f"kinds must be several and is the one text {kinds!r}: write [{kinds!r}]"
+        raise InvalidRequestError(message)
+    try:
+        return list(dict.fromkeys(map(Kind, Kind if kinds is None else kinds)))
+    except ValueError as exc:
+        message = f"{exc}: the kinds are {', '.join(Kind)}"
+        raise InvalidRequestError(message) from exc
+
+
+async def _feed(engine: Engine, kind: Kind, stream: Stream, *, follow: bool, was_named: bool) -> None:
+    """Add what runs of one kind, and then what begins. A kind that nobody named may be forbidden."""
+    try:
+        await _add_active(engine, kind, stream, follow=follow)
+    except PermissionDeniedError as exc:
+        if was_named:
+            raise
+        logger.warning("%s actions are left out: %s", kind, exc)
+
+
+async def _add_active(engine: Engine, kind: Kind, stream: Stream, *, follow: bool) -> None:
+    end = NewEnd(engine.transport, kind, most_requests=NEW_END_REQUESTS)
+    rows = await _read_new_end(end, known=None) if follow else []
+    await _add_what_runs(engine, kind, stream)
+    beat = engine.watcher.policy.discover
+    while follow:
+        await engine.transport.sleep(UNORDERED_BEATS * beat if rows is None else beat)
+        try:
+            rows = await _look_for_new(engine, kind, stream, end, rows)
+        except (ClientClosedError, AuthenticationError, PermissionDeniedError):
+            raise
+        except CloseBulkError as exc:
+            logger.warning("could not look for new %s actions, and will again: %s", kind, exc)
+
+
+async def _add_what_runs(engine: Engine, kind: Kind, stream: Stream) -> None:
+    """Read the whole list."""
+    async for row in iterate_actions(engine, kind, fields=NARROW):
+        if not row.is_final:
+            stream.add(row.ref)
+
+
+async def _look_for_new(
+    engine: Engine, kind: Kind, stream: Stream, end: NewEnd, before: Sequence[BulkAction] | None
+) -> Sequence[BulkAction] | None:
+    """Add what came since `before` was read; None stands for a list without an end where new rows appear."""
+    if before is None:
+        await _add_what_runs(engine, kind, stream)
+        return None
+    known = frozenset(row.id for row in before)
+    rows = await _read_new_end(end, known=known)
+    for row in rows or ():
+        if row.id not in known:  # also one that has ended since: it began later
+            stream.add(row.ref)
+    return before if rows is not None and not rows else rows  # an empty answer is no list from which all has gone
+
+
+async def _read_new_end(end: NewEnd, *, known: frozenset[str] | None) -> Sequence[BulkAction] | None:
+    """What the list shows where new rows appear, down to what is known; None where that is nowhere."""
+    try:
+        pages = await end.read(fields=("date_created", *NARROW), is_old=lambda row: known is None or row.id in known)
+    except UnfencedStartError:
+        return None
+    return pages.rows
