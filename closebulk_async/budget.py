@@ -30,11 +30,12 @@ class Sight:
     """What an answer showed of its group's limit.
 
     `window` is its `RateLimit` header, None where it had none. `stopped_for` is for a 429: the seconds for which no
-    request of the group may be sent.
+    request of the group may be sent. `was_sent` is False where there is no answer because nothing was sent.
     """
 
     window: RateLimit | None = None
     stopped_for: float | None = None
+    was_sent: bool = True
 
 
 BURST: Mapping[Priority, float] = {Priority.START: 0.375, Priority.CALL: 0.25, Priority.POLL: 0.25}
@@ -173,6 +174,9 @@ class Budget:
 
     def learn(self, sight: Sight | None, *, now: float) -> None:
         """Count a request that has ended; None where there is no answer."""
+        if sight is not None and not sight.was_sent:
+            self.give_back()
+            return
         self.in_flight -= 1
         shown = None if sight is None or sight.window is None else self._show(sight.window, now=now)
         stopped_for = None if sight is None else sight.stopped_for

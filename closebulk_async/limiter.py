@@ -38,7 +38,11 @@ class Limiter(Protocol):
         """
 
     def learn(self, group: str, sight: Sight | None) -> None:
-        """What came of a request that had a place, once for each: None where there was no answer. Must not block."""
+        """What came of a request that had a place, once for each. Must not block.
+
+        None where there was no answer: the service may have counted it, or not. A `Sight` that says `was_sent=False`
+        gives up a place that was not used.
+        """
 
 
 @attrs.define(eq=False)

@@ -135,7 +135,7 @@ class Transport:
     def dismiss(self, group: str, delivery: Delivery | None = None) -> None:
         """Give up a place of `admit`; that of `delivery` only if it was not used."""
         if delivery is None or delivery.has_place:
-            self._learn(group, None)
+            self._learn(group, Sight(was_sent=False))
         if delivery is not None:
             delivery.has_place = False
 

@@ -18,11 +18,12 @@ from closebulk_async.ratelimit import RateLimit
 from .strategies import patient
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 WINDOW = 8.0
 LIMIT = 160
 EACH = list(Priority)
+NOT_SENT = Sight(was_sent=False)
 
 
 def shows(remaining: float, *, reset: float = WINDOW, limit: float = LIMIT, stopped_for: float | None = None) -> Sight:
@@ -105,6 +106,15 @@ def test_no_answer_adds_none() -> None:
         take_all(budget, Priority.CALL, now=0.0)
         budget.learn(None, now=0.0)
     assert budget.in_flight == FIRST_WIDTH - 1
+
+
+def test_what_was_not_sent_adds_none() -> None:
+    """A place that is given up shows nothing, and is free again."""
+    budget = Budget()
+    for _ in range(20):
+        assert take_all(budget, Priority.CALL, now=0.0) == FIRST_WIDTH
+        for _ in range(FIRST_WIDTH):
+            budget.learn(NOT_SENT, now=0.0)
 
 
 def test_a_429_halves_what_may_be_in_flight_once() -> None:
@@ -275,11 +285,12 @@ def test_a_slow_answer_puts_no_reset_off() -> None:
     assert budget.wait(Priority.START, now=2.0) == 6.0
 
 
-def test_what_was_given_back_does_not() -> None:
+@pytest.mark.parametrize("give_back", [Budget.give_back, lambda budget: budget.learn(NOT_SENT, now=0.0)])
+def test_what_was_given_back_does_not(give_back: Callable[[Budget], None]) -> None:
     """It never left."""
     budget = knowing(10, limit=10)
     budget.take(Priority.START, now=0.0)
-    budget.give_back()
+    give_back(budget)
     assert len(drain(budget, Priority.START, start=0.0, end=WINDOW)) == 10
 
 

@@ -427,6 +427,19 @@ async def test_a_place_may_be_given_up(stage: Stage, ref: JobRef[BulkEmail], tra
     assert stage.now == 0
 
 
+async def test_a_place_that_is_given_up_costs_nothing(
+    stage: Stage, ref: JobRef[BulkEmail], transport: Transport
+) -> None:
+    """Of a window of sixteen, all but the first request are still there after as many places were given up."""
+    stage.sim.limits = Limits(rate=2, window=8)
+    await transport.send(build_get(ref))
+    for _ in range(15):
+        await transport.admit(READS)
+        transport.dismiss(READS)
+    await asyncio.gather(*(transport.send(build_get(ref)) for _ in range(15)))
+    assert (stage.now < 8, len(stage.sim.requests)) == (True, 16)
+
+
 async def test_nothing_is_admitted_where_nothing_may_be_sent(stage: Stage) -> None:
     """Neither before the client is open nor after it was closed."""
     transport = Transport(settings_of(stage))
