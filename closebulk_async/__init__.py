@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     )
     from closebulk_async.policy import PollPolicy, RetryPolicy, StartPolicy, Timeouts
     from closebulk_async.progress import Progress
+    from closebulk_async.ratelimit import RateLimit
     from closebulk_async.recovering import Recovered
     from closebulk_async.signing import verify_webhook
     from closebulk_async.sqlite_journal import SqliteJournal
@@ -158,6 +159,7 @@ __all__ = [
     "Preview",
     "Priority",
     "Progress",
+    "RateLimit",
     "RateLimitedError",
     "Recovered",
     "RequestEnded",
@@ -272,6 +274,7 @@ _MODULE_OF = {
     "StartPolicy": "policy",
     "Timeouts": "policy",
     "Progress": "progress",
+    "RateLimit": "ratelimit",
     "Recovered": "recovering",
     "verify_webhook": "signing",
     "SqliteJournal": "sqlite_journal",

@@ -104,7 +104,7 @@ def to_ref(action: ActionLike[Any], *, kind: Kind | None = None) -> JobRef[Any]:
     else:
         found = action if isinstance(action, JobRef) else getattr(action, "ref", None)
         if not isinstance(found, JobRef):
-            message = f"expected an action, its ref or its id, not a {type(action).__name__}"
+            message = f"expected one action, its ref or the ref's text, not a {type(action).__name__}"
             raise InvalidRequestError(message)
         ref = found
     if kind is not None and ref.kind is not kind:

@@ -79,7 +79,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "policy": ("PollPolicy", "RetryPolicy", "StartPolicy", "Timeouts"),
     "progress": ("Progress",),
     "query": (),
-    "ratelimit": (),
+    "ratelimit": ("RateLimit",),
     "starting": (),
     "starts": ("DeleteStart", "EditStart", "EmailStart", "SequenceStart"),
     "transport": (),
