@@ -328,7 +328,13 @@ class JournalError(CloseBulkError):
 
 
 class InvalidWebhookError(CloseBulkError):
-    """A request is not a webhook that was signed with this key, or not one that can be read."""
+    """A request is not a webhook that was signed with this key, or not one that can be read.
+
+    `is_signed` is True in the second case: it is the service's, which sends it again for days unless it is answered
+    with success.
+    """
+
+    is_signed: bool = False
 
 
 class SignatureKeyNotShown(CloseBulkError, AttributeError):

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from closebulk_async.convert import converter
 from closebulk_async.errors import InvalidRequestError, InvalidWebhookError
 from closebulk_async.policy import to_seconds
-from closebulk_async.webhook_models import WebhookEvent
+from closebulk_async.webhook_models import NEEDED, WebhookEvent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +30,6 @@ _HASH = re.compile(r"[0-9a-fA-F]{64}")
 # Digits and nothing else: what is signed is time and body without anything between them, so that a looser pattern would
 # let the border move.
 _SECONDS = re.compile(r"[0-9]{1,12}")
-_NEEDED = ("id", "action", "object_type", "object_id")
 
 
 def verify_webhook(
@@ -47,8 +45,9 @@ def verify_webhook(
     `body` is the body as it arrived, `headers` are in any case. `signature_key` is the hexadecimal text that
     `Webhook.signature_key` holds, or several of them. `tolerance` refuses a signature whose time is further than that
     from `now` (aware); it is off by default, because the service goes on delivering for 72 hours, and nobody documents
-    whether it signs each attempt anew. Raises InvalidRequestError for what the caller passes wrongly. No error shows a
-    key, or anything of the request.
+    whether it signs each attempt anew. An error whose `is_signed` is True is best answered with success: the event is
+    the service's, and cannot be read the next time either. Raises InvalidRequestError for what the caller passes
+    wrongly. No error shows a key, or anything of the request.
     """
     keys = read_keys(signature_key)
     _check_bytes(body)
@@ -118,11 +117,16 @@ def _read_event(body: bytes) -> WebhookEvent:
         event = dict(envelope["event"])
         if "subscription_id" in envelope:
             event["subscription_id"] = envelope["subscription_id"]
-        found = converter().structure(event, WebhookEvent)
-    except (KeyError, TypeError, ValueError):
-        message = "it is signed as it should be, but is not what the service documents"
-        raise InvalidWebhookError(message) from None
-    if missing := found.unset.intersection(_NEEDED):
-        message = f"it is signed as it should be, but its event has no {min(missing)!r}"
-        raise InvalidWebhookError(message)
+        found = WebhookEvent.from_dict(event)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise _unreadable("is not what the service documents") from None
+    if missing := found.unset.intersection(NEEDED):
+        message = f"its event has no {min(missing)!r}"
+        raise _unreadable(message)
     return found
+
+
+def _unreadable(message: str) -> InvalidWebhookError:
+    error = InvalidWebhookError(f"it is signed as it should be, but {message}")
+    error.is_signed = True
+    return error

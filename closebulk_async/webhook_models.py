@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from datetime import datetime  # the converter reads annotations at run time
 from enum import StrEnum
 from types import MappingProxyType
@@ -11,11 +12,15 @@ from typing import TYPE_CHECKING, Any, Self
 import attrs
 
 from closebulk_async.convert import NOTHING_EXTRA, JSONValue, to_json_value
-from closebulk_async.errors import SignatureKeyNotShown
+from closebulk_async.errors import InvalidRequestError, SignatureKeyNotShown
 from closebulk_async.models import ID_PATTERN, BulkAction, JobRef, Kind, Phase, phase_of
 
 BULK_ACTION = "bulk_action."
 """What the `object_type` of an event begins with where a kind follows."""
+
+
+NEEDED = frozenset({"id", "action", "object_type", "object_id"})
+"""The fields that say what an event is about, and without which nobody can do anything with it."""
 
 
 class WebhookStatus(StrEnum):
@@ -115,6 +120,30 @@ class WebhookEvent(JSONValue):
 
     def __hash__(self) -> int:
         return hash((self.id, getattr(self, "date_updated", None)))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """As of any value; only `id`, `action`, `object_type` and `object_id` raise where they hold a wrong type."""
+        try:
+            return super().from_dict(data)
+        except InvalidRequestError:
+            if not isinstance(data, Mapping):
+                raise
+            odd = {name: item for name, item in data.items() if not cls._reads(name, item)}
+            if odd.keys() & NEEDED:
+                raise
+        # The service sends what was refused again for days, and what it is about can be used without the rest.
+        event = super().from_dict({name: item for name, item in data.items() if name not in odd})
+        object.__setattr__(event, "extra", MappingProxyType({**event.extra, **deepcopy(odd)}))
+        return event
+
+    @classmethod
+    def _reads(cls, name: str, item: object) -> bool:
+        try:
+            super().from_dict({name: item})
+        except InvalidRequestError:
+            return False
+        return True
 
     @classmethod
     def example(cls, **changes: Any) -> Self:

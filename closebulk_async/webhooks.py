@@ -57,9 +57,10 @@ def setup(
     """Add the route that takes the service's webhooks, before the application starts.
 
     Events that carry the signature of `signature_key`, or of one of several, go to `close.notify`, then to `on_event`,
-    if there is one: of all objects, and as often as the service sends them. The answer is 200 with nothing in it; 401
-    for any other request, without a reason, which is logged; 500 where `on_event` raises, after which the service sends
-    the event again. `tolerance` is that of `verify_webhook`. Raises InvalidRequestError for a key that is none.
+    if there is one: of all objects, and as often as the service sends them. The answer is 200 with nothing in it, also
+    where what is signed cannot be read, which is logged and goes nowhere; 401 for any other request, without a reason,
+    which is logged; 500 where `on_event` raises, after which the service sends the event again. `tolerance` is that of
+    `verify_webhook`. Raises InvalidRequestError for a key that is none.
     """
     read_keys(signature_key)
     receiver = _Receiver(
@@ -94,6 +95,9 @@ class _Receiver:
                 now=self.clock.now(),
             )
         except InvalidWebhookError as exc:
+            if exc.is_signed:  # refused, it would be sent again for days, and be no more readable then
+                logger.warning("passed over a webhook: %s", exc)
+                return web.Response()
             self._note_refusal(exc)
             return web.Response(status=HTTPStatus.UNAUTHORIZED)
         self.is_refusing = False

@@ -267,8 +267,10 @@ NO_EVENTS = [
     b'{"event":"text"}',
     b'{"event":{}}',
     write(id=7),
-    write(meta=[]),
-    write(date_updated="yesterday"),
+    write(action=7),
+    write(object_type=None),
+    write(object_id=["bulkemail_1"]),
+    write(id=7, meta=[]),
     *(write({name: value for name, value in EVENT.items() if name != part}) for part in ("id", "action", "object_id")),
     write({name: value for name, value in EVENT.items() if name != "object_type"}),
     b"[" * 100_000,
@@ -277,9 +279,81 @@ NO_EVENTS = [
 
 @pytest.mark.parametrize("body", NO_EVENTS, ids=lambda body: body[:20].decode(errors="replace"))
 def test_what_is_signed_and_no_event_is_refused(body: bytes) -> None:
-    """With the same error, which says that the signature is good."""
-    with pytest.raises(InvalidWebhookError, match="signed as it should be"):
+    """With the same error, which says that the signature is good, also in another process."""
+    with pytest.raises(InvalidWebhookError, match="signed as it should be") as caught:
         receive(body)
+    assert caught.value.is_signed
+    assert pickle.loads(pickle.dumps(caught.value)).is_signed  # noqa: S301 - made right here
+
+
+def test_what_does_not_fit_is_not_called_signed() -> None:
+    """Neither a forgery nor what was signed too long ago: those are answered with a refusal."""
+    body = write(id=7)
+    refused: list[dict[str, Any]] = [
+        {"headers": {}},
+        {"headers": sign(body, key=OTHER_KEY)},
+        {"tolerance": 1, "now": NOW - timedelta(hours=1)},
+    ]
+    for options in refused:
+        with pytest.raises(InvalidWebhookError) as caught:
+            receive(body, **options)
+        assert not caught.value.is_signed
+
+
+ODD_PARTS: list[dict[str, Any]] = [
+    {"data": []},
+    {"data": "done"},
+    {"previous_data": 7},
+    {"meta": []},
+    {"lead_id": 5},
+    {"request_id": {}},
+    {"changed_fields": {"status": 1}},
+    {"date_created": "yesterday"},
+    {"date_updated": 1547556503},
+    {"data": [], "meta": 1.5, "user_id": False, "mood": "good"},
+]
+
+
+@pytest.mark.parametrize("odd", ODD_PARTS, ids=str)
+def test_an_event_with_odd_parts_is_read_without_them(odd: dict[str, Any]) -> None:
+    """They are unset, `extra` has them as they came, and nothing that is done with events minds."""
+    event = receive(write(**odd))
+    assert event.extra == odd
+    assert event.unset == odd.keys() - {"mood"}
+    assert (event.ref, event.action) == (JobRef(Kind.EMAIL, "bulkemail_1"), "updated")
+    assert event.is_rest is ("data" not in odd)
+    again = WebhookEvent.from_dict(json.loads(event.to_json()))
+    assert [again, pickle.loads(pickle.dumps(event))] == [event] * 2  # noqa: S301 - made right here
+    assert len({event, again}) == 1
+
+
+def test_an_odd_part_of_the_envelope_is_read_without_it() -> None:
+    """The subscription is no part of what happened."""
+    body = json.dumps({"event": EVENT, "subscription_id": 7}).encode()
+    assert receive(body, sign(body)).extra == {"subscription_id": 7}
+
+
+def test_an_event_keeps_nothing_of_its_callers() -> None:
+    """What the caller changes afterwards is not seen in it, odd or not."""
+    told = {**EVENT, "meta": [{}], "mood": {}}
+    event = WebhookEvent.from_dict(told)
+    told["meta"][0]["changed"] = told["mood"]["changed"] = True
+    assert event.extra == {"meta": [{}], "mood": {}}
+
+
+@pytest.mark.parametrize("told", [7, [], {"id": 7}, {**EVENT, "action": None, "meta": []}])
+def test_what_is_about_nothing_is_no_event(told: dict[str, Any]) -> None:
+    """That is the caller's mistake where it did not come from the service."""
+    with pytest.raises(InvalidRequestError):
+        WebhookEvent.from_dict(told)
+
+
+def test_what_is_too_deep_is_no_crash() -> None:
+    """It is genuine, and cannot be read."""
+    body = write().replace(b'"status": "done"', b'"status": ' + b"[" * 1000 + b"]" * 1000)
+    with pytest.raises(InvalidWebhookError) as caught:
+        receive(body)
+    assert caught.value.is_signed
 
 
 def test_an_event_has_the_fields_of_the_payload() -> None:

@@ -133,10 +133,20 @@ async def test_a_stranger_is_refused_without_a_reason(
     assert KEY not in "".join(repr(vars(record)) for record in caplog.records)
 
 
-async def test_what_is_signed_and_no_event_is_refused() -> None:
-    """Nobody can do anything with it."""
+async def test_what_is_signed_and_no_event_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    """It goes nowhere, and each is warned of; an error would bring it back for days."""
     async with receiving() as office:
-        assert await office.post(b'{"event": 7}') == (401, b"")
+        for _ in range(2):
+            assert await office.post(b'{"event": 7}') == (200, b"")
+    assert office.heard == []
+    assert [text.split(":")[0] for text in warnings(caplog)] == ["passed over a webhook"] * 2
+
+
+async def test_an_event_with_an_odd_part_is_handed_on() -> None:
+    """What it is about can be read."""
+    async with receiving() as office:
+        assert await office.post(write(meta=[], data=[], date_created="yesterday")) == (200, b"")
+    assert [event.ref for event in office.ear.heard] == [JobRef(Kind.EMAIL, "bulkemail_1")]
 
 
 async def test_a_flood_of_strangers_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
