@@ -216,6 +216,7 @@ class Chooser:
 
     def choose(self, due: Sequence[Target], *, now: float) -> Errand:
         """What to ask for next. `due` is not empty, and those that have waited longest come first."""
+        self._listing.advance(now)
         if len(due) <= FEW or not self._plan or now - self._planned_at > PLAN_LASTS:
             self._plan = sorted(self._make_plan(due, now), key=attrgetter("value"))
             self._planned_at = now
@@ -277,6 +278,7 @@ class Chooser:
         now: float,
     ) -> None:
         """Take in what a page showed: the watched actions and the row of each."""
+        self._listing.advance(now)
         self._trial = None
         has_changed = self._listing.learn([(place, row) for target, row in seen if (place := target.place) is not None])
         if has_changed:

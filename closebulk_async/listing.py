@@ -23,6 +23,16 @@ TRUSTED_ERROR = 60.0
 WEIGHT = 0.2
 """Of the latest page in what is learned: it remembers about five."""
 
+BELIEVED = 0.3
+"""Of what one page says about the movement of all, once the pace at which rows come is known.
+
+Actions that were given their places while little was known may be off by some rows. Moved by that alone, all others
+would be off instead, and these for ever; so they meet.
+"""
+
+PACED_EVERY = 5.0
+"""Seconds over which the pace at which rows come is measured: less, and it is chance."""
+
 PLACES_THAT_SCALE = 300
 """Rows below which a row's movement says nothing about growth in proportion: one new row is too large a part of it."""
 
@@ -36,6 +46,11 @@ class Listing:
         self._shift = 0.0
         self._growth = 1.0
         self._error = 0.0
+        self._pace: float | None = None
+        """Rows that come at the end in a second."""
+        self._at: float | None = None
+        self._learned_at = 0.0
+        self._mark = (0.0, 0.0)
 
     @property
     def margins(self) -> tuple[float, float]:
@@ -44,6 +59,19 @@ class Listing:
         More after it than before: what has come since the latest page has moved it down.
         """
         return min(LARGEST_MARGIN, 2.0 + 2.0 * self._error), min(LARGEST_MARGIN, 3.0 + 2.0 * self._error)
+
+    def advance(self, now: float) -> None:
+        """Let time pass: rows come at the pace at which they came of late, whether a page shows it or not."""
+        if self._at is None:
+            self._mark = now, self._shift
+        elif self._pace is not None:
+            self._shift += self._pace * (now - self._at)
+        self._at = now
+        began, shift = self._mark
+        if now - began >= PACED_EVERY:
+            pace = (self._shift - shift) / (now - began)
+            self._pace = pace if self._pace is None else (self._pace + pace) / 2
+            self._mark = now, self._shift
 
     def index_of(self, place: float) -> float:
         """The row at which an action with this place should stand now."""
@@ -65,9 +93,13 @@ class Listing:
         if self._error > TRUSTED_ERROR:
             self.grows_anywhere = not self.grows_anywhere
             self._shift, self._growth, self._error = 0.0, 1.0, 0.0
+            self._pace = self._at = None
             return True
         if not self.grows_anywhere:
-            self._shift = median(index - place for place, index in seen)
+            is_paced = self._pace is not None and self._at is not None and self._at - self._learned_at < PACED_EVERY
+            moved = median(index - place for place, index in seen) - self._shift
+            self._shift += moved * BELIEVED if is_paced else moved
+            self._learned_at = self._at or 0.0
         elif ratios := [index / place for place, index in seen if place >= PLACES_THAT_SCALE]:
             self._growth += WEIGHT * (median(ratios) - self._growth)
         return False
