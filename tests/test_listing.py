@@ -156,3 +156,30 @@ def test_a_page_of_strangers_teaches_nothing() -> None:
     before = listing.margins, listing.index_of(10.0)
     assert not listing.learn([])
     assert (listing.margins, listing.index_of(10.0)) == before
+
+
+def test_rows_that_nobody_reads_move_too() -> None:
+    """Once the pace is known at which rows come, a place that is given without a known row beside it is right."""
+    listing = Listing()
+    place = listing.place_of(50)
+    for second in range(20):
+        listing.advance(float(second))
+        listing.learn([(place, 50 + 30 * second)])
+        place = listing.place_of(50 + 30 * second)
+    listing.advance(22.0)  # three seconds later, ninety rows more
+    assert listing.index_of(place) == pytest.approx(50 + 30 * 22, abs=15)
+
+
+def test_places_that_were_given_wrongly_do_not_move_all_others() -> None:
+    """Actions of one region that are off by forty rows are put right, and those of another are found all the while."""
+    listing = Listing()
+    for second in range(12):
+        listing.advance(float(second))
+        listing.learn([(100.0, 100)])
+    off = 1040.0
+    for step in range(40):
+        listing.advance(12.0 + step / 10)
+        listing.learn([(off, 1000)])
+        off = listing.place_of(1000)
+        assert abs(listing.index_of(100.0) - 100) < 15
+    assert abs(listing.index_of(off) - 1000) < 1
