@@ -44,7 +44,8 @@ FEW = 64
 """Due polls up to which the order is made anew for each request."""
 
 POOR_PAGES = 4
-"""Pages that showed less than half of what they were read for, above the good ones, until no more are read."""
+"""Pages that showed less than half of what they were read for, and less than is worth a page, above the good ones,
+until no more are read."""
 
 LOST_WORTH_SEEKING = 4
 """Due actions that stand nobody knows where, from which on pages are read to find them."""
@@ -304,7 +305,8 @@ class Chooser:
             self._judge_newcomers([target for target in errand.targets if target.place is None], seen, now)
             known = [target for target in errand.targets if target.place is not None]
             if known:
-                is_poor = 2 * sum(target in seen for target in known) < len(known)
+                n_shown = sum(target in seen for target in known)
+                is_poor = 2 * n_shown < len(known) and n_shown < WORTH_A_PAGE
                 self._poor_pages = self._poor_pages + 1 if is_poor else max(0, self._poor_pages - 1)
                 if not is_poor:
                     self._pages.end()

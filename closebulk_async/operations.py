@@ -261,9 +261,13 @@ def wait_for(engine: Engine, ref: JobRef[A], options: WaitKeywords, *, known: A 
     return Wait(engine.watcher, ref, read_wait_options("wait_until_done", options), known=known)
 
 
+NO_OPTIONS = WaitOptions()
+"""Shared by all waits that were given none, which are thousands at times."""
+
+
 def read_wait_options(method: str, options: WaitKeywords) -> WaitOptions:
     """The options of a wait, as the keywords of a method say. Raises TypeError and InvalidRequestError."""
     if strange := options.keys() - WaitKeywords.__annotations__.keys():
         message = f"{method}() got an unexpected keyword argument {min(strange)!r}"
         raise TypeError(message)
-    return WaitOptions.from_keywords(**options)
+    return WaitOptions.from_keywords(**options) if options else NO_OPTIONS
