@@ -292,10 +292,10 @@ class Chooser:
 
     def _judge(self, errand: Errand, seen: set[Target], *, n_rows: int, has_more: bool, now: float) -> None:
         """Whether the page was worth it, before what it showed is taken in."""
+        missing = [target for target in errand.targets if target not in seen]
         if errand.skip == 0:
             self._first_page_shows = len(seen)
-        missing = [target for target in errand.targets if target not in seen]
-        if errand.skip == 0:  # more may have been expected there than one errand is sent for
+            # More may have been expected there than one errand is sent for.
             missing += [target for target in self._at_front if target not in seen and _is_new(target)]
             self._at_front = []
         if errand.is_search:

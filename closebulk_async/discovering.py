@@ -11,12 +11,11 @@ from closebulk_async.errors import (
     AuthenticationError,
     ClientClosedError,
     CloseBulkError,
-    InvalidRequestError,
     PermissionDeniedError,
     UnfencedStartError,
 )
 from closebulk_async.fencing import NewEnd
-from closebulk_async.models import BulkAction, Kind
+from closebulk_async.models import BulkAction, Kind, parse_kinds
 from closebulk_async.operations import iterate_actions
 from closebulk_async.polling import NARROW
 from closebulk_async.streams import Stream
@@ -41,7 +40,7 @@ def watch_active(
     engine: Engine, kinds: Iterable[Kind | str] | None, options: WaitOptions, *, follow: bool, raise_on_failure: bool
 ) -> AsyncGenerator[Progress[Any], None]:
     """The steps of all actions that have not ended, and with `follow` of those that begin later."""
-    wanted = _read_kinds(kinds)
+    wanted = parse_kinds(kinds)
 
     async def run() -> AsyncGenerator[Progress[Any], None]:
         stream = Stream(engine.watcher, options, raise_on_failure=raise_on_failure)
@@ -56,17 +55,6 @@ def watch_active(
                 yield progress
 
     return run()
-
-
-def _read_kinds(kinds: Iterable[Kind | str] | None) -> Sequence[Kind]:
-    if isinstance(kinds, str):
-        message = f"kinds must be several and is the one text {kinds!r}: write [{kinds!r}]"
-        raise InvalidRequestError(message)
-    try:
-        return list(dict.fromkeys(map(Kind, Kind if kinds is None else kinds)))
-    except ValueError as exc:
-        message = f"{exc}: the kinds are {', '.join(Kind)}"
-        raise InvalidRequestError(message) from exc
 
 
 async def _feed(engine: Engine, kind: Kind, stream: Stream, *, follow: bool, was_named: bool) -> None:

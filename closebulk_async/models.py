@@ -8,7 +8,7 @@ not know stay plain strings.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime  # the converter reads annotations at run time
 from enum import StrEnum
 from types import MappingProxyType
@@ -150,6 +150,14 @@ def parse_kind(word: str) -> Kind:
     except ValueError:
         message = f"{word!r} is no kind of bulk action: expected one of {', '.join(Kind)}"
         raise InvalidRequestError(message) from None
+
+
+def parse_kinds(kinds: Iterable[Kind | str] | None) -> Sequence[Kind]:
+    """The kinds that words name, each once; None stands for all. Raises InvalidRequestError."""
+    if isinstance(kinds, str):
+        message = f"kinds must be several and is the one text {kinds!r}: write [{kinds!r}]"
+        raise InvalidRequestError(message)
+    return list(Kind if kinds is None else dict.fromkeys(map(parse_kind, kinds)))
 
 
 @attrs.frozen

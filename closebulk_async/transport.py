@@ -390,12 +390,9 @@ class Patience:
         self._waits: Iterator[float] | None = None
         self._attempts_left = policy.attempts
 
-    def delay(self, *, asked: float | None, counts: bool = True) -> float | None:
-        """Seconds to wait before the next attempt, None where there is none. `asked` is the server's own hint.
-
-        `counts` says whether the attempt that was made is one of those that the policy allows.
-        """
-        if not self._may_go_on(asked, counts=counts):
+    def delay(self, *, asked: float | None) -> float | None:
+        """Seconds to wait before the next attempt, None where there is none. `asked` is the server's own hint."""
+        if not self._may_go_on(asked, counts=True):
             return None
         if self._waits is None:
             self._waits = self._policy.waits()

@@ -306,14 +306,16 @@ class Waiter(Generic[A_co]):
         self._is_dirty = self._is_beat_due = False
         return self._progress(changed=is_dirty) if self.end is None else self.end.last
 
-    def listen(self) -> asyncio.Future[None]:
-        """What a task may wait for: it is done when `take` or `end` may have something."""
-        news = asyncio.get_running_loop().create_future()
-        self._news = (*self._news, news)
-        return news
+    def listening(self) -> Listening:
+        """Around a task's wait for something new: `with waiter.listening() as news: await news`."""
+        return Listening(self)
 
-    def unlisten(self, news: asyncio.Future[None], *, leaves: bool = False) -> None:
-        """For each `listen`. `leaves`: the task waits no more; when no other does, nothing is polled for it."""
+    def listen(self, news: asyncio.Future[None]) -> None:
+        """For `Listening`: `news` is done when `take` or `end` may have something."""
+        self._news = (*self._news, news)
+
+    def unlisten(self, news: asyncio.Future[None], *, leaves: bool) -> None:
+        """For `Listening`. `leaves`: the task waits no more; when no other does, nothing is polled for it."""
         self._news = tuple(other for other in self._news if other is not news)
         if leaves and not self._news:
             self.detach()
@@ -376,6 +378,24 @@ class Waiter(Generic[A_co]):
         watch = self._watch
         action = watch.meter.action if watch is not None and watch.meter is not None else None
         return cls(message, ref=self.ref, action=action, progress=self._progress(changed=False))
+
+
+class Listening:
+    """One wait of one task for something new. Whatever breaks it off, a cancellation say, is the task's leaving."""
+
+    __slots__ = ("_news", "_waiter")
+
+    def __init__(self, waiter: Waiter[Any]) -> None:
+        """For a task of the running loop."""
+        self._waiter = waiter
+        self._news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def __enter__(self) -> asyncio.Future[None]:
+        self._waiter.listen(self._news)
+        return self._news
+
+    def __exit__(self, cls: type[BaseException] | None, *_: object) -> None:
+        self._waiter.unlisten(self._news, leaves=cls is not None)
 
 
 def _has_moved(before: Meter[Any], after: Meter[Any]) -> bool:

@@ -62,13 +62,8 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
     async def _wait_for_end(self) -> A_co:
         waiter = self._begin()
         while (end := waiter.end) is None:
-            news = waiter.listen()
-            try:
+            with waiter.listening() as news:
                 await news
-            except BaseException:
-                waiter.unlisten(news, leaves=True)
-                raise
-            waiter.unlisten(news)
         if end.error is not None:
             raise end.error.with_traceback(None)
         return cast("A_co", end.action)
@@ -92,13 +87,8 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
             while (progress := waiter.take()) is None:
                 if waiter.end is not None:
                     return self._raise_end(waiter.end)
-                news = waiter.listen()
-                try:
+                with waiter.listening() as news:
                     await news
-                except BaseException:
-                    waiter.unlisten(news, leaves=True)
-                    raise
-                waiter.unlisten(news)
             return progress
         finally:
             self._is_iterating = False

@@ -195,7 +195,7 @@ class Watch(Target):
     def _ask(self, *, urgent: bool = False) -> None:
         self.next_poll_at, self._asked_at = None, self._watcher.clock.monotonic()
         if self.silent_since is None:  # from now on silence counts, be it the server's or that of its limits
-            self.silent_since = self._watcher.clock.monotonic()
+            self.silent_since = self._asked_at
         self._watcher.desk(self.ref.kind).ask(self, urgent=urgent)
         self._watcher.plan(self)
 

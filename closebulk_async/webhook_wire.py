@@ -20,7 +20,7 @@ from closebulk_async.errors import (
     FieldNotRequested,
     InvalidRequestError,
 )
-from closebulk_async.models import ID_PATTERN, Kind, Status, parse_kind
+from closebulk_async.models import ID_PATTERN, Kind, Status, parse_kinds
 from closebulk_async.webhook_models import BULK_ACTION, Webhook
 from closebulk_async.wire import Request, Response, check_status
 
@@ -57,14 +57,11 @@ def job_events(kinds: Iterable[Kind | str] | None = None, *, final_only: bool = 
     `final_only` leaves out what comes, often, while an action runs: of the updates it keeps those to a final status,
     because nothing else shows that an action failed. Raises InvalidRequestError.
     """
-    if isinstance(kinds, str):
-        message = f"kinds must be several and is the one text {kinds!r}: write [{kinds!r}]"
-        raise InvalidRequestError(message)
     final: Mapping[str, Mapping[str, Any] | None] = {"updated": dict(IS_FINAL), "completed": None, "paused": None}
     wanted = final if final_only else dict.fromkeys(JOB_ACTIONS)
     events = [
         {"object_type": f"{BULK_ACTION}{kind}", "action": action, "extra_filter": extra_filter}
-        for kind in (Kind if kinds is None else dict.fromkeys(map(parse_kind, kinds)))
+        for kind in parse_kinds(kinds)
         for action, extra_filter in wanted.items()
     ]
     return check_events(events)

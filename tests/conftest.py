@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from closebulk_async import CloseBulk
+from closebulk_async.simulator import Simulator
 from tests.offices import Office
 from tests.stage import EVERY_SECOND, Stage
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from closebulk_async.simulator import Simulator
     from closebulk_async.testing import FakeClock
 
 # The same examples in each run: a failure is then the change's. `HYPOTHESIS_PROFILE=explore` looks for new ones.
@@ -31,6 +31,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["closebulk_async.testing.plugin", "pytester"]
+
+
+@pytest.fixture
+def clock(close_clock: FakeClock) -> FakeClock:
+    """The plugin's, by a short name."""
+    return close_clock
+
+
+@pytest.fixture
+async def sim(clock: FakeClock) -> AsyncIterator[Simulator]:
+    """A simulator that lives by `clock`, which a module may set otherwise."""
+    async with Simulator(clock=clock) as simulator:
+        yield simulator
 
 
 @pytest.fixture

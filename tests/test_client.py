@@ -24,24 +24,12 @@ from closebulk_async import (
     Timeouts,
 )
 from closebulk_async.simulator import Simulator, faults
-from closebulk_async.testing import FakeClock
 from tests.peers import Peer, answer_well, connect, start_email
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """Virtual time."""
-    return FakeClock()
-
-
-@pytest.fixture
-async def sim(clock: FakeClock) -> AsyncIterator[Simulator]:
-    """A simulator."""
-    async with Simulator(clock=clock) as simulator:
-        yield simulator
+    from closebulk_async.testing import FakeClock
 
 
 @pytest.fixture

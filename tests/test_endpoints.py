@@ -29,7 +29,6 @@ from closebulk_async import (
 )
 from closebulk_async.operations import DEFAULTABLE
 from closebulk_async.simulator import Plan, Simulator, faults
-from closebulk_async.testing import FakeClock
 from tests.peers import ACME, connect, methods, start_email
 
 if TYPE_CHECKING:
@@ -38,14 +37,9 @@ if TYPE_CHECKING:
     from closebulk_async.simulator import Job
     from closebulk_async.simulator.listing import ListOrder
     from closebulk_async.starts import Start
+    from closebulk_async.testing import FakeClock
 
 ORDERS: tuple[ListOrder, ...] = ("newest", "oldest", "id", "shuffled")
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """Virtual time."""
-    return FakeClock()
 
 
 @pytest.fixture

@@ -28,12 +28,6 @@ def shows(remaining: float, *, reset: float = 8.0, limit: float = 160) -> Sight:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    """Virtual time."""
-    return FakeClock()
-
-
-@pytest.fixture
 def limiter(clock: FakeClock) -> MemoryLimiter:
     """One that knows nothing."""
     return MemoryLimiter(clock)

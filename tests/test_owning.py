@@ -12,7 +12,6 @@ import pytest
 from closebulk_async import JournalError
 from closebulk_async.owning import Ownership, Standing
 from closebulk_async.sqlite_journal import SqliteJournal
-from closebulk_async.testing import FakeClock
 from tests.chaos.stepping import SteppingJournal
 from tests.journals import new_intent
 
@@ -21,14 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from closebulk_async.journal import Journal
+    from closebulk_async.testing import FakeClock
 
 LEASE = 20.0
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """Time that passes by itself."""
-    return FakeClock()
 
 
 @pytest.fixture

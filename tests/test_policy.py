@@ -288,7 +288,7 @@ def test_delays_stay_within_their_bounds(policy: PollPolicy, meter: Meter[BulkEm
 
 @patient
 @given(paused=durations, floor=positive, is_adaptive=st.booleans())
-def test_a_paused_action_is_polled_slowly(paused: float, floor: float, is_adaptive: bool) -> None:  # noqa: FBT001
+def test_a_paused_action_is_polled_slowly(paused: float, floor: float, is_adaptive: bool) -> None:  # noqa: FBT001 - hypothesis draws it
     """While an action rests, its own interval counts, whatever the ceiling, and never less than the floor."""
     policy = PollPolicy(paused=paused, floor=floor, ceiling=0, is_adaptive=is_adaptive)
     assert policy.delay(running(50, status="paused")) == max(paused, floor)

@@ -84,19 +84,6 @@ class TouchyJournal(SqliteJournal):
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    """The one of client, journal and simulator."""
-    return FakeClock()
-
-
-@pytest.fixture
-async def sim(clock: FakeClock) -> AsyncIterator[Simulator]:
-    """The service."""
-    async with Simulator(clock=clock) as simulator:
-        yield simulator
-
-
-@pytest.fixture
 async def journal(tmp_path: Path, clock: FakeClock) -> AsyncIterator[TouchyJournal]:
     """On the file that `connect` opens too."""
     async with TouchyJournal(tmp_path / "journal.db", clock=clock) as touchy:

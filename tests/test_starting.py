@@ -29,13 +29,6 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-async def sim(clock: FakeClock) -> AsyncIterator[Simulator]:
-    """A simulator."""
-    async with Simulator(clock=clock) as simulator:
-        yield simulator
-
-
-@pytest.fixture
 async def close(sim: Simulator, clock: FakeClock) -> AsyncIterator[CloseBulk]:
     """A client of `sim`."""
     async with connect(sim, clock) as client:

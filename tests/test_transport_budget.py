@@ -24,7 +24,6 @@ from closebulk_async.policy import NO_RETRY
 from closebulk_async.settings import Settings
 from closebulk_async.simulator import Limits, Simulator, faults
 from closebulk_async.telemetry import RequestEnded, RequestRepeated, Throttled
-from closebulk_async.testing import FakeClock
 from closebulk_async.transport import Patience, Transport
 from closebulk_async.wire import build_get, build_list
 from tests.stage import Stage, create
@@ -37,16 +36,11 @@ if TYPE_CHECKING:
     from closebulk_async.limiter import Limiter
     from closebulk_async.simulator.limits import Spelling
     from closebulk_async.telemetry import Event
+    from closebulk_async.testing import FakeClock
 
 LIST = "/bulk_action/email/"
 READS = "GET /bulk_action/email/"
 POSTS = "POST /bulk_action/email/"
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """Virtual time."""
-    return FakeClock()
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from google.api_core import exceptions
 from google.api_core.operation_async import AsyncOperation
-from google.longrunning.operations_pb2 import Operation  # type: ignore[import-untyped]  # none of the messages is
-from google.protobuf.any_pb2 import Any as AnyMessage  # type: ignore[import-untyped]
-from google.protobuf.empty_pb2 import Empty  # type: ignore[import-untyped]
+from google.longrunning.operations_pb2 import Operation  # type: ignore[import-untyped]  # its types are a package of their own  # none of the messages is
+from google.protobuf.any_pb2 import Any as AnyMessage  # type: ignore[import-untyped]  # its types are a package of their own
+from google.protobuf.empty_pb2 import Empty  # type: ignore[import-untyped]  # its types are a package of their own
 
 from benchmarks.polled import PaperStage, Word
 
@@ -42,7 +42,7 @@ async def hand_over(stage: PaperStage) -> Wait:
     async def read() -> Operation:
         word = stage.read()
         if word is None:
-            raise exceptions.ServiceUnavailable("503")  # type: ignore[no-untyped-call]
+            raise exceptions.ServiceUnavailable("503")  # type: ignore[no-untyped-call]  # google-api-core has no types
         return _SPELLED[word]
 
     async def refresh(retry: AsyncRetry) -> Operation:
@@ -52,10 +52,10 @@ async def hand_over(stage: PaperStage) -> Wait:
         stage.writes += 1
 
     started = Operation(name=_NAME)
-    operation = AsyncOperation(started, refresh, cancel, Empty)  # type: ignore[no-untyped-call]
+    operation = AsyncOperation(started, refresh, cancel, Empty)  # type: ignore[no-untyped-call]  # google-api-core has no types
 
     def wait() -> Coroutine[object, object, object]:
-        waiting: Coroutine[object, object, object] = operation.result()  # type: ignore[no-untyped-call]
+        waiting: Coroutine[object, object, object] = operation.result()  # type: ignore[no-untyped-call]  # google-api-core has no types
         return waiting
 
     return wait

@@ -524,4 +524,4 @@ async def test_the_machines_time(on_the_machines_time: Simulator) -> None:
 def test_rules_that_are_refused(wrong: dict[str, float]) -> None:
     """A duration that is negative, or an interval of nothing that would never let time pass, is a `ValueError`."""
     with pytest.raises(ValueError, match=r"zero or more|> 0"):
-        WebhookRules(**wrong)  # type: ignore[arg-type]
+        WebhookRules(**wrong)  # type: ignore[arg-type]  # the mistake
