@@ -8,6 +8,7 @@ should, it stops reading any for a while, and every action is polled alone.
 from __future__ import annotations
 
 from bisect import insort
+from collections import deque
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -50,10 +51,14 @@ until no more are read."""
 LOST_WORTH_SEEKING = 4
 """Due actions that stand nobody knows where, from which on pages are read to find them."""
 
-HOPED = 16.0
-"""Actions that the first page of a search is expected to find, half as many as before with each page that has none.
+SEARCH = 1e5
+"""The weight of a page of a search, when it is its turn: more than any has that shows what is known to stand there."""
 
-So four pages without any end it: the first ones may have been read before, or be full of newer actions of others.
+SEARCHED_IN_VAIN = 4
+"""Pages in a row that find fewer lost actions than they are, after which a search rests.
+
+A page that finds one saves more than it costs: without a place, an action takes a request of its own for each poll. One
+in vain says little where every other row is somebody else's, nor do the first ones, which may have been read before.
 """
 
 WORTH_A_PAGE = 2
@@ -158,35 +163,48 @@ class Pause:
 
 
 class Search:
-    """Reads page after page for actions that stand nobody knows where, as long as that finds enough of them."""
+    """Reads page after page for actions that stand nobody knows where, as long as that finds enough of them.
+
+    It gets every other request while it lasts: what it finds is cheaper to poll ever after, and the others go on.
+    """
 
     def __init__(self, listing: Listing) -> None:
         """Begin at the first row."""
         self._listing = listing
         self._place: float | None = None
-        self._yield = HOPED
+        self._found: deque[int] = deque(maxlen=SEARCHED_IN_VAIN)
+        """Lost actions on each of the latest pages."""
         self._pause = Pause()
-        self.is_under_way = False
-        """A page of it is being read."""
+        self._is_its_turn = True
+        self._is_under_way = False
 
     def propose(self, lost: Sequence[Target], now: float) -> Errand | None:
         """The next page, for `lost`; None where they are too few, or reading on would not find them."""
-        if len(lost) < LOST_WORTH_SEEKING or self.is_under_way or not self._pause.is_over(now):
+        value = SEARCH if self._is_its_turn else 0.0
+        self._is_its_turn = True  # unless this one is read
+        if len(lost) < LOST_WORTH_SEEKING or self._is_under_way or not self._pause.is_over(now):
             return None
         if self._place is None:
             self._place = self._listing.place_of(0)
-        value = min(self._yield, len(lost)) * _weigh(lost[0], now)
         return Errand(list(lost[:MAX_PAGE]), place=self._place, is_search=True, value=value)
+
+    def begin(self) -> None:
+        """The page that was proposed is being read."""
+        self._is_under_way, self._is_its_turn = True, False
+
+    def end(self) -> None:
+        """It is read no longer, well or not."""
+        self._is_under_way = False
 
     def learn(self, *, found: int, ends_at: int, has_more: bool, now: float) -> None:
         """Take in how many a page has found that ended before the row `ends_at`."""
-        self._yield = (self._yield + found) / 2
+        self._found.append(found)
         self._place = self._listing.place_of(ends_at) if has_more else None
         if found:
             self._pause.end()
-        if not has_more or self._yield < WORTH_A_PAGE:
+        if not has_more or (len(self._found) == SEARCHED_IN_VAIN and sum(self._found) < SEARCHED_IN_VAIN):
             self._pause.begin(now)
-            self._yield = HOPED
+            self._found.clear()
 
     def restart(self) -> None:
         """Begin at the first row again: where it had come to means nothing any more."""
@@ -241,7 +259,7 @@ class Chooser:
             before, _ = self._listing.margins
             errand.skip = max(0, int(self._listing.index_of(errand.place) - before))
         if errand.is_search:
-            self._search.is_under_way = True
+            self._search.begin()
         return errand
 
     def shun_pages(self, now: float) -> None:
@@ -266,7 +284,7 @@ class Chooser:
     def end(self, errand: Errand) -> None:
         """For each errand once, when its request has been answered, has failed or was given up."""
         if errand.is_search:
-            self._search.is_under_way = False
+            self._search.end()
 
     def learn(
         self,
@@ -302,7 +320,7 @@ class Chooser:
             found = sum(target.place is None for target in seen)
             self._search.learn(found=found, ends_at=(errand.skip or 0) + n_rows, has_more=has_more, now=now)
         else:
-            self._judge_newcomers([target for target in errand.targets if target.place is None], seen, now)
+            self._judge_newcomers([target for target in errand.targets if _is_new(target)], seen, now)
             known = [target for target in errand.targets if target.place is not None]
             if known:
                 n_shown = sum(target in seen for target in known)

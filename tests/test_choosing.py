@@ -357,6 +357,47 @@ def test_a_search_in_vain_ends() -> None:
     assert sum(n_pages) <= 30
 
 
+def test_a_search_goes_on_where_few_rows_are_ones_own() -> None:
+    """Three rows in two pages are enough; half of the requests are for others meanwhile."""
+    rows = [Job(number) if number % 66 == 0 else None for number in range(20_000)]
+    listed = List(rows)
+    for job in rows:
+        if job is not None:
+            job.misses = 1
+    listed.ask(*rows)
+    sent = listed.answer_all()
+    n_sought = sum(errand.is_search for errand in sent)
+    assert n_sought > 100
+    assert all(not (one.is_search and other.is_search) for one, other in pairwise(sent) if len(one.targets) > 1)
+    found = [job for job in rows if job is not None and job.place is not None]
+    assert len(found) > 150
+
+
+def test_first_pages_under_way_together_judge_new_ones_once() -> None:
+    """Many old actions that nobody knows are no reason to look for new ones elsewhere."""
+    rows: list[Job | None] = [*[None] * 1000, *jobs(1000)]
+    listed = List(rows)
+    listed.ask(*rows)
+    together = []
+    for _ in range(4):
+        errand = listed.chooser.choose([job for job in listed.due if job.is_waiting], now=0.0)
+        for target in errand.targets:
+            target.errand = errand
+        together.append(errand)
+    assert [errand.skip for errand in together] == [0] * 4
+    for errand in together:
+        listed.chooser.learn(errand, [], n_rows=MAX_PAGE, has_more=True, watched=(), now=0.0)
+        listed.chooser.end(errand)
+        for target in errand.targets:
+            target.errand = None
+    newest = [Job(f"new{number}") for number in range(2)]
+    listed.rows[:0] = newest
+    listed.due = []
+    listed.ask(*newest, now=1.0)
+    assert listed.send(1.0).skip == 0
+    assert not listed.due
+
+
 def test_only_one_page_of_a_search_is_under_way() -> None:
     """The next one begins where it ends; while it is awaited, those that it is for are not asked for twice."""
     lost = [job for job in jobs(300) if job is not None]
