@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from closebulk_async.errors import StartError
-from closebulk_async.models import Kind
+from closebulk_async.models import BULK_KINDS
 from closebulk_async.wire import Me, build_list, build_me, read_me, read_page
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Account:
 
     async def _organization_of_lists(self) -> str:
         """Keys belong to one organization, which `/me/` does not name among several; every action names it."""
-        for kind in Kind:
+        for kind in BULK_KINDS:
             request = build_list(kind, limit=1, fields=["organization_id"])
             page = await self._transport.read(request, partial(read_page, kind))
             for row in page.data:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import attrs
 
 from closebulk_async.errors import CloseBulkError, InvalidRequestError
-from closebulk_async.models import BulkAction, JobRef
+from closebulk_async.models import Job, JobRef
 from closebulk_async.operations import ActionLike, Engine, WaitKeywords, start_action, to_ref, to_snapshot, wait_for
 from closebulk_async.starts import Start
 from closebulk_async.waiters import WaitOptions
@@ -17,7 +17,7 @@ from closebulk_async.wire import check_count
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator
 
-A_co = TypeVar("A_co", bound=BulkAction, covariant=True)
+A_co = TypeVar("A_co", bound=Job, covariant=True)
 
 
 @attrs.frozen(kw_only=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from closebulk_async.errors import CloseBulkError
-    from closebulk_async.models import BulkAction, JobRef
+    from closebulk_async.models import Job, JobRef
 
 AGEING = 20.0
 """Seconds overdue that weigh as much as one more action that has surely ended, and twice as many four times as much.
@@ -91,7 +91,7 @@ class Target:
         return self.due_since is not None and self.errand is None
 
     @property
-    def whole(self) -> BulkAction | None:
+    def whole(self) -> Job | None:
         """The latest snapshot with all fields, to lay a narrowed one over; None where there is none."""
         raise NotImplementedError
 
@@ -99,7 +99,7 @@ class Target:
         """How probable it is, between 0 and 1, that the action has ended by `at`; 1 where nothing is known of it."""
         raise NotImplementedError
 
-    def on_answer(self, action: BulkAction, *, asked_at: float) -> None:
+    def on_answer(self, action: Job, *, asked_at: float) -> None:
         """Take in what a request showed that was sent at `asked_at`, be it for this action or for others."""
         raise NotImplementedError
 

@@ -21,7 +21,7 @@ from closebulk_async.journal import Journal, MemoryJournal
 from closebulk_async.keeping import Bookkeeper
 from closebulk_async.kinds import BulkDeletes, BulkEdits, BulkEmails, BulkSequenceSubscriptions
 from closebulk_async.limiter import Limiter, Priority
-from closebulk_async.models import BulkAction, JobRef, Kind, Status
+from closebulk_async.models import BulkAction, Job, JobRef, Kind, Status
 from closebulk_async.operations import (
     DEFAULTABLE,
     ActionLike,
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from closebulk_async.waiting import Wait
     from closebulk_async.webhook_models import WebhookEvent
 
-A = TypeVar("A", bound=BulkAction)
+A = TypeVar("A", bound=Job)
 
 BASE_URL = "https://api.close.com/api/v1"
 

@@ -17,7 +17,6 @@ from closebulk_async.errors import (
 from closebulk_async.fencing import NewEnd
 from closebulk_async.models import BulkAction, Kind, parse_kinds
 from closebulk_async.operations import iterate_actions
-from closebulk_async.polling import NARROW
 from closebulk_async.streams import Stream
 
 if TYPE_CHECKING:
@@ -31,6 +30,9 @@ logger = logging.getLogger("closebulk_async")
 
 NEW_END_REQUESTS = 20
 """Pages that are read at the most to see what is new in a list: beyond that its order says nothing."""
+
+FIELDS = ("date_created", "date_updated")
+"""What is read of each row beside its status and counters: where new rows appear, and since when one is paused."""
 
 UNORDERED_BEATS = 10
 """How many times rarer a list is looked through of which every page has to be read."""
@@ -84,7 +86,7 @@ async def _add_active(engine: Engine, kind: Kind, stream: Stream, *, follow: boo
 
 async def _add_what_runs(engine: Engine, kind: Kind, stream: Stream) -> None:
     """Read the whole list."""
-    async for row in iterate_actions(engine, kind, fields=NARROW):
+    async for row in iterate_actions(engine, kind, fields=FIELDS):
         if not row.is_final:
             stream.add(row.ref)
 
@@ -107,7 +109,7 @@ async def _look_for_new(
 async def _read_new_end(end: NewEnd, *, known: frozenset[str] | None) -> Sequence[BulkAction] | None:
     """What the list shows where new rows appear, down to what is known; None where that is nowhere."""
     try:
-        pages = await end.read(fields=("date_created", *NARROW), is_old=lambda row: known is None or row.id in known)
+        pages = await end.read(fields=FIELDS, is_old=lambda row: known is None or row.id in known)
     except UnfencedStartError:
         return None
     return pages.rows

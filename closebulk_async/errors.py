@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from closebulk_async.intents import Intent
-    from closebulk_async.models import BulkAction, JobRef
+    from closebulk_async.models import BulkAction, Job, JobRef
     from closebulk_async.progress import Progress
 
 SHOWN_BODY_LENGTH = 200
@@ -202,7 +202,7 @@ class WaitError(CloseBulkError):
         message: str,
         *,
         ref: JobRef[Any],
-        action: BulkAction | None = None,
+        action: Job | None = None,
         progress: Progress[Any] | None = None,
     ) -> None:
         """Prefix the message with the ref, with which another process can go on."""

@@ -17,7 +17,7 @@ import attrs
 
 from closebulk_async.errors import BadRequestError, ClientClosedError, UnfencedStartError
 from closebulk_async.intents import Fence
-from closebulk_async.models import BulkAction, Kind, Page
+from closebulk_async.models import BULK_KINDS, BulkAction, Kind, Page
 from closebulk_async.wire import Request, Response, build_list, read_page, server_time
 
 if TYPE_CHECKING:
@@ -214,10 +214,10 @@ class Fences:
 
     def __init__(self, transport: Transport, *, most_requests: int) -> None:
         """Read nothing yet."""
-        self._ends = {kind: NewEnd(transport, kind, most_requests=most_requests) for kind in Kind}
+        self._ends = {kind: NewEnd(transport, kind, most_requests=most_requests) for kind in BULK_KINDS}
         self._taking: dict[Kind, asyncio.Task[Fence]] = {}
         self._batches: dict[Kind, _Batch] = {}
-        self._turns = {kind: asyncio.Lock() for kind in Kind}
+        self._turns = {kind: asyncio.Lock() for kind in BULK_KINDS}
         self._readings: set[asyncio.Task[Any]] = set()
 
     async def take(self, kind: Kind) -> Fence:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from closebulk_async.errors import CloseBulkError
 from closebulk_async.intents import Sighting
+from closebulk_async.models import Export
 
 if TYPE_CHECKING:
     from closebulk_async.account import Account
     from closebulk_async.clock import Clock
     from closebulk_async.journal import Journal
-    from closebulk_async.models import BulkAction
+    from closebulk_async.models import Job
 
 logger = logging.getLogger("closebulk_async")
 
@@ -26,8 +27,10 @@ class Bookkeeper:
         self._account = account
         self._clock = clock
 
-    async def note(self, action: BulkAction) -> None:
+    async def note(self, action: Job) -> None:
         """Write down how far an action is. No wait fails because that fails: what runs goes on without it."""
+        if isinstance(action, Export):
+            return  # nothing of it is in the journal: one too many does no harm
         try:
             scope = await self._account.scope()
             sighting = Sighting.of(action, at=self._clock.now())

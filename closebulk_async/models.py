@@ -19,16 +19,21 @@ import attrs
 from closebulk_async.convert import NOTHING_EXTRA, JSONValue, format_datetime, to_json_value
 from closebulk_async.errors import InvalidRequestError
 
-A_co = TypeVar("A_co", bound="BulkAction", covariant=True)
+A_co = TypeVar("A_co", bound="Job", covariant=True)
 
 
 class Kind(StrEnum):
-    """The four kinds; the value is the word in the API's paths and in refs."""
+    """The four kinds of bulk action, and exports; the value is the word in the API's paths and in refs."""
 
     EMAIL = "email"
     DELETE = "delete"
     EDIT = "edit"
     SEQUENCE_SUBSCRIPTION = "sequence_subscription"
+    EXPORT = "export"
+
+
+BULK_KINDS: Sequence[Kind] = (Kind.EMAIL, Kind.DELETE, Kind.EDIT, Kind.SEQUENCE_SUBSCRIPTION)
+"""The kinds of bulk action, which change leads; an export only reads them."""
 
 
 class Status(StrEnum):
@@ -40,6 +45,16 @@ class Status(StrEnum):
     DONE = "done"
     PAUSED = "paused"
     RESUMING = "resuming"
+    ERROR = "error"
+
+
+class ExportStatus(StrEnum):
+    """The status words of exports."""
+
+    CREATED = "created"
+    STARTED = "started"
+    IN_PROGRESS = "in_progress"
+    DONE = "done"
     ERROR = "error"
 
 
@@ -58,6 +73,8 @@ PHASE_OF_STATUS: Mapping[str | None, Phase] = MappingProxyType(
         Status.LOADING: Phase.RUNNING,
         Status.PROCESSING: Phase.RUNNING,
         Status.RESUMING: Phase.RUNNING,
+        ExportStatus.STARTED: Phase.RUNNING,
+        ExportStatus.IN_PROGRESS: Phase.RUNNING,
         # Not final: a paused action goes on when it is resumed, for seven days.
         Status.PAUSED: Phase.AT_REST,
         Status.DONE: Phase.DONE,
@@ -148,21 +165,28 @@ def parse_kind(word: str) -> Kind:
     try:
         return Kind(word)
     except ValueError:
-        message = f"{word!r} is no kind of bulk action: expected one of {', '.join(Kind)}"
+        message = f"{word!r} is no kind of job: expected one of {', '.join(Kind)}"
         raise InvalidRequestError(message) from None
 
 
 def parse_kinds(kinds: Iterable[Kind | str] | None) -> Sequence[Kind]:
-    """The kinds that words name, each once; None stands for all. Raises InvalidRequestError."""
+    """The kinds of bulk action that words name, each once; None stands for all. Raises InvalidRequestError."""
     if isinstance(kinds, str):
         message = f"kinds must be several and is the one text {kinds!r}: write [{kinds!r}]"
         raise InvalidRequestError(message)
-    return list(Kind if kinds is None else dict.fromkeys(map(parse_kind, kinds)))
+    found = list(BULK_KINDS if kinds is None else dict.fromkeys(map(parse_kind, kinds)))
+    if Kind.EXPORT in found:
+        message = f"an export is no bulk action: expected some of {', '.join(BULK_KINDS)}"
+        raise InvalidRequestError(message)
+    return found
 
 
 @attrs.frozen
 class JobRef(Generic[A_co]):
-    """Kind and id of an action: all that another process needs to go on with it. As text, `email:bulkemail_…`."""
+    """Kind and id of an action or an export: all that another process needs to go on with it.
+
+    As text, `email:bulkemail_…`.
+    """
 
     kind: Kind = attrs.field(converter=parse_kind)
     id: str = attrs.field(converter=check_id)
@@ -191,12 +215,60 @@ class Page(Generic[A_co]):
 _EXAMPLE_MOMENT = datetime(2026, 1, 15, 9, 30, tzinfo=UTC)
 
 
-@attrs.frozen(kw_only=True, eq=False, repr=False, init=False)  # what no one makes needs none of it
-class _ActionFields(JSONValue):
-    """The fields that all four kinds share, in the order of the schema."""
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class _Job(JSONValue):
+    """What is the same of all that the service works on for a while."""
 
     kind: ClassVar[Kind]
     _example: ClassVar[Mapping[str, Any]]
+
+    id: str
+    status: str | None
+    extra: Mapping[str, Any] = NOTHING_EXTRA
+
+    @property
+    def ref(self) -> JobRef[Self]:  # type: ignore[type-var]  # Self is one of the classes of `Job`: this one has no others
+        """Kind and id, as a value that can be stored."""
+        return JobRef(self.kind, self.id)
+
+    @property
+    def phase(self) -> Phase:
+        """What the status means for somebody who waits."""
+        return phase_of(self.status)
+
+    @property
+    def is_done(self) -> bool:
+        """It has ended as it should."""
+        return self.phase is Phase.DONE
+
+    @property
+    def is_failed(self) -> bool:
+        """It has ended with the status `error`."""
+        return self.phase is Phase.FAILED
+
+    @property
+    def is_paused(self) -> bool:
+        """It rests until somebody resumes it."""
+        return self.phase is Phase.AT_REST
+
+    @property
+    def is_final(self) -> bool:
+        """It has ended, well or not."""
+        return self.is_done or self.is_failed
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.id))
+
+    @classmethod
+    def example(cls, **changes: Any) -> Self:
+        """A plausible one for tests; `changes` are fields as the API's JSON or as the attributes spell them."""
+        plain = {name: to_json_value(value) for name, value in changes.items()}
+        return cls.from_dict({**cls._example, **plain})
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False, init=False)  # what no one makes needs none of it
+class _ActionFields(_Job):
+    """The fields that all four kinds of bulk action share, in the order of the schema."""
 
     id: str
     organization_id: str
@@ -216,44 +288,10 @@ class _ActionFields(JSONValue):
     status: Status | str | None
     extra: Mapping[str, Any] = NOTHING_EXTRA
 
-    @property
-    def ref(self) -> JobRef[Self]:  # type: ignore[type-var]  # Self is one of the four kinds: this class has no others
-        """Kind and id, as a value that can be stored."""
-        return JobRef(self.kind, self.id)
-
-    @property
-    def phase(self) -> Phase:
-        """What the status means for somebody who waits."""
-        return phase_of(self.status)
-
-    @property
-    def is_done(self) -> bool:
-        """The action has ended as it should."""
-        return self.phase is Phase.DONE
-
-    @property
-    def is_failed(self) -> bool:
-        """The action has ended with the status `error`."""
-        return self.phase is Phase.FAILED
-
-    @property
-    def is_paused(self) -> bool:
-        """The action rests until somebody resumes it."""
-        return self.phase is Phase.AT_REST
-
-    @property
-    def is_final(self) -> bool:
-        """The action has ended, well or not."""
-        return self.is_done or self.is_failed
-
-    def __hash__(self) -> int:
-        return hash((self.kind, self.id))
-
     @classmethod
     def example(cls, **changes: Any) -> Self:
         """A plausible action for tests; `changes` are fields as the API's JSON or as the attributes spell them."""
-        plain = {name: to_json_value(value) for name, value in changes.items()}
-        return cls.from_dict({**_COMMON_EXAMPLE, "id": f"bulk{cls.kind}_example", **cls._example, **plain})
+        return super().example(**{**_COMMON_EXAMPLE, "id": f"bulk{cls.kind}_example", **cls._example, **changes})
 
 
 _COMMON_EXAMPLE: Mapping[str, Any] = {
@@ -356,8 +394,39 @@ class BulkSequenceSubscription(_ActionFields):
     sequence_id: str | None
 
 
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Export(_Job):
+    """Leads or opportunities that the service writes into a file.
+
+    The vendor documents `id`, `status` and `download_url` (an address without a key, set once it is done; how long it
+    lives is documented nowhere). The other fields were seen or are plausible, and may be missing.
+    """
+
+    kind = Kind.EXPORT
+    _example = MappingProxyType(
+        {
+            "id": "expo_example",
+            "status": "in_progress",
+            "download_url": None,
+            "date_created": format_datetime(_EXAMPLE_MOMENT),
+            "date_updated": format_datetime(_EXAMPLE_MOMENT),
+            "n_docs": 100,
+            "n_docs_processed": 40,
+        }
+    )
+
+    status: ExportStatus | str | None
+    download_url: str | None
+    date_created: datetime | None
+    date_updated: datetime | None
+    n_docs: int | None
+    n_docs_processed: int | None
+
+
 BulkAction: TypeAlias = BulkEmail | BulkDelete | BulkEdit | BulkSequenceSubscription
-MODEL_OF_KIND: Mapping[Kind, type[BulkAction]] = MappingProxyType(
-    {model.kind: model for model in (BulkEmail, BulkDelete, BulkEdit, BulkSequenceSubscription)}
+Job: TypeAlias = BulkAction | Export
+"""What can be waited for."""
+MODEL_OF_KIND: Mapping[Kind, type[Job]] = MappingProxyType(
+    {model.kind: model for model in (BulkEmail, BulkDelete, BulkEdit, BulkSequenceSubscription, Export)}
 )
 A = TypeVar("A", bound=BulkAction)

@@ -20,7 +20,7 @@ from closebulk_async.errors import (
     TransportError,
     asked_wait,
 )
-from closebulk_async.models import BulkAction, JobRef, Kind, Page, Status
+from closebulk_async.models import BulkAction, Job, JobRef, Kind, Page, Status
 from closebulk_async.starting import StartOptions
 from closebulk_async.starts import RULES, Rule, Start
 from closebulk_async.transport import Patience, Transport
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from closebulk_async.starting import OnAmbiguous
     from closebulk_async.starts import SQuery
 
-A = TypeVar("A", bound=BulkAction)
+A = TypeVar("A", bound=Job)
 
 ActionLike: TypeAlias = A | JobRef[A] | str
 """An action, its ref, the ref's text or the bare id."""
@@ -219,6 +219,9 @@ async def set_status(engine: Engine, ref: JobRef[A], status: Status) -> A:
 
     After a doubtful outcome the action is read, and the request sent again if nothing has changed.
     """
+    if ref.kind is Kind.EXPORT:
+        message = f"{ref} is an export, which can be neither paused nor resumed"
+        raise InvalidRequestError(message)
     action = await _set_status(engine, ref, status)
     engine.watcher.refresh(ref)
     return action

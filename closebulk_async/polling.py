@@ -22,19 +22,16 @@ from closebulk_async.errors import (
 from closebulk_async.policy import NO_RETRY
 from closebulk_async.progress import count_objects
 from closebulk_async.telemetry import PollEnded, Telling
-from closebulk_async.wire import build_get, build_list, read_action, read_page
+from closebulk_async.wire import KINDS, build_get, build_list, read_action, read_page
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from closebulk_async.clock import Clock
-    from closebulk_async.models import BulkAction, JobRef, Kind, Page
+    from closebulk_async.models import Job, JobRef, Kind, Page
     from closebulk_async.transport import Transport
 
 logger = logging.getLogger("closebulk_async")
-
-NARROW = ("date_updated",)
-"""What a poll must know beside what every narrowed read asks for: since when a paused action is paused."""
 
 REFUSED = (BadRequestError, DecodeError, NotFoundError, PermissionDeniedError, PlanLimitError)
 """What a page gets where the list cannot be read at all, from there or because of a row: single reads still may."""
@@ -43,13 +40,13 @@ SHARED = (AuthenticationError, ClientClosedError, RateLimitedError)
 """What a single read would get as well: it says nothing of pages."""
 
 
-async def poll_once(transport: Transport, ref: JobRef[Any]) -> BulkAction:
+async def poll_once(transport: Transport, ref: JobRef[Any]) -> Job:
     """Read the action, without a repeat: for whoever polls, the next poll is the repeat. The caller was admitted."""
     request = build_get(ref)
     return read_action(ref.kind, request, await transport.send(request, retry=NO_RETRY, is_admitted=True))
 
 
-def what_moves(action: BulkAction) -> tuple[object, ...]:
+def what_moves(action: Job) -> tuple[object, ...]:
     """What of an action a wait follows."""
     return action.status, *count_objects(action)
 
@@ -64,7 +61,7 @@ class Desk:
         transport: Transport,
         clock: Clock,
         slots: asyncio.Semaphore,
-        note: Callable[[BulkAction], Awaitable[None]],
+        note: Callable[[Job], Awaitable[None]],
         tell: Telling,
     ) -> None:
         """Poll nothing yet. `slots` bounds the requests under way; `note` hears of what has moved before all others."""
@@ -205,10 +202,10 @@ class Desk:
             if target.due_since is not None:
                 self.ask(target)
 
-    async def _read_page(self, errand: Errand, skip: int) -> list[tuple[Target, BulkAction]]:
+    async def _read_page(self, errand: Errand, skip: int) -> list[tuple[Target, Job]]:
         """Every watched action that the page shows, with all fields."""
         is_whole = errand.wants_whole
-        request = build_list(self._kind, skip=skip, fields=None if is_whole else NARROW)
+        request = build_list(self._kind, skip=skip, fields=None if is_whole else KINDS[self._kind].polled)
         response = await self._transport.send(request, retry=NO_RETRY, is_admitted=True)
         page: Page[Any] = read_page(self._kind, request, response)
         rows = [(target, n, row) for n, row in enumerate(page.data) if (target := self.watched.get(row.id)) is not None]
@@ -224,7 +221,7 @@ class Desk:
             return [(target, row) for target, _, row in rows]
         return [(target, lay_over(whole, row)) for target, _, row in rows if (whole := target.whole) is not None]
 
-    async def _hand_out(self, target: Target, action: BulkAction, errand: Errand, asked_at: float) -> None:
+    async def _hand_out(self, target: Target, action: Job, errand: Errand, asked_at: float) -> None:
         before = target.whole
         if before is None or what_moves(before) != what_moves(action):
             await self._note(action)

@@ -14,14 +14,14 @@ import orjson
 
 from closebulk_async.convert import format_datetime, parse_datetime
 from closebulk_async.errors import CloseBulkError, InvalidRequestError, WaitError
-from closebulk_async.models import MODEL_OF_KIND, BulkAction, JobRef, Phase, Status
+from closebulk_async.models import MODEL_OF_KIND, Export, Job, JobRef, Phase, Status
 from closebulk_async.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-A = TypeVar("A", bound=BulkAction)
-A_co = TypeVar("A_co", bound=BulkAction, covariant=True)
+A = TypeVar("A", bound=Job)
+A_co = TypeVar("A_co", bound=Job, covariant=True)
 
 
 _NORMAL = 1.7
@@ -94,7 +94,7 @@ class Progress(Generic[A_co]):
         return orjson.dumps(self.to_dict()).decode()
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Progress[BulkAction]:
+    def from_dict(cls, data: Mapping[str, Any]) -> Progress[Job]:
         """The progress that `to_dict` wrote; of its errors the messages remain, in a CloseBulkError or a WaitError.
 
         Raises InvalidRequestError.
@@ -111,7 +111,7 @@ class Progress(Generic[A_co]):
             plain["error"] = (
                 None if error is None else WaitError(error.removeprefix(f"{ref}: "), ref=ref, action=action)
             )
-            return cast("Progress[BulkAction]", cls(**{**plain, "action": action}))
+            return cast("Progress[Job]", cls(**{**plain, "action": action}))
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             message = f"this is not a {cls.__name__}: {type(exc).__name__}: {exc}"
             raise InvalidRequestError(message) from exc
@@ -239,15 +239,17 @@ def _measure(previous: Meter[Any], processed: int, at: float) -> Pace | None:
     return previous.pace.move(processed, before=previous.at, at=at)
 
 
-def count_objects(action: BulkAction) -> tuple[int, int | None]:
+def count_objects(action: Job) -> tuple[int, int | None]:
     """Objects processed and to process. Rows of older servers lack them: then leads stand in, or nothing is known."""
+    if isinstance(action, Export):
+        return getattr(action, "n_docs_processed", None) or 0, getattr(action, "n_docs", None)
     processed = getattr(action, "n_objects_processed", None)
     if processed is None:
         return getattr(action, "n_leads_processed", 0), getattr(action, "n_leads", None)
     return processed, getattr(action, "n_objects", None)
 
 
-def _find_pause(previous: Meter[Any] | None, action: BulkAction, *, at: float, now: datetime) -> datetime | None:
+def _find_pause(previous: Meter[Any] | None, action: Job, *, at: float, now: datetime) -> datetime | None:
     """When the pause began that a poll shows: the service says only when it last touched the action.
 
     Not before the last poll that showed it running.

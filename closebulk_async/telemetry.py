@@ -13,7 +13,7 @@ import attrs
 
 from closebulk_async.errors import CloseBulkError, shorten
 from closebulk_async.intents import Intent
-from closebulk_async.models import BulkAction, JobRef
+from closebulk_async.models import Job, JobRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,8 +78,8 @@ class ActionMoved:
     `rate` (objects per second) and `eta` are None where they are not known.
     """
 
-    before: BulkAction | None
-    action: BulkAction
+    before: Job | None
+    action: Job
     rate: float | None
     eta: timedelta | None
 
@@ -206,7 +206,7 @@ def _describe(name: str, value: object) -> dict[str, Any]:
         case Intent():
             parts = {"kind": str(value.kind), "state": str(value.state), "ref": value.ref and str(value.ref)}
             shown = {name: value.id} | {f"{name}_{part}": text for part, text in parts.items()}
-        case _ if isinstance(value, BulkAction):
+        case _ if isinstance(value, Job):
             # A narrowed action raises for what was not read.
             parts = {part: getattr(value, part, None) for part in ("status", "n_objects", "n_objects_processed")}
             shown = {name: str(value.ref)} | {f"{name}_{part}": number for part, number in parts.items()}

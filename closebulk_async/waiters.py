@@ -20,7 +20,7 @@ from closebulk_async.errors import (
     WaitTimeout,
     WatchLostError,
 )
-from closebulk_async.models import PHASE_OF_STATUS, BulkAction, JobRef
+from closebulk_async.models import PHASE_OF_STATUS, Job, JobRef
 from closebulk_async.policy import Duration, to_seconds_or_none
 from closebulk_async.progress import Meter, Progress
 from closebulk_async.telemetry import WaitBegan, WaitEnded
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from closebulk_async.watches import Watch
     from closebulk_async.watching import Watcher
 
-A_co = TypeVar("A_co", bound=BulkAction, covariant=True)
+A_co = TypeVar("A_co", bound=Job, covariant=True)
 
 OnPaused: TypeAlias = Literal["wait", "raise", "return"]
 """What a wait does when the action is paused: go on, raise `BulkActionPaused`, or end with the paused action."""
@@ -187,7 +187,7 @@ class Waiter(Generic[A_co]):
         elif self._options.on_paused == "return":
             self._finish(action=meter.action)
 
-    def _stall_limit(self, action: BulkAction) -> float | None:
+    def _stall_limit(self, action: Job) -> float | None:
         if self._options.stall_timeout is None and action.status not in PHASE_OF_STATUS:
             return self._watcher.policy.unknown_stall
         return self._options.stall_timeout

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from closebulk_async.errors import InvalidRequestError, WaitClosedError
-from closebulk_async.models import BulkAction, JobRef
+from closebulk_async.models import Job, JobRef
 from closebulk_async.progress import Progress
 from closebulk_async.waiters import End, Waiter, WaitOptions
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from closebulk_async.watching import Watcher
 
-A_co = TypeVar("A_co", bound=BulkAction, covariant=True)
+A_co = TypeVar("A_co", bound=Job, covariant=True)
 
 
 class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):

@@ -16,7 +16,7 @@ from closebulk_async.errors import (
     PermissionDeniedError,
     asked_wait,
 )
-from closebulk_async.models import PHASE_OF_STATUS, BulkAction, JobRef
+from closebulk_async.models import PHASE_OF_STATUS, Job, JobRef
 from closebulk_async.policy import after_hint
 from closebulk_async.progress import Meter, observe
 from closebulk_async.telemetry import ActionMoved
@@ -73,7 +73,7 @@ class Watch(Target):
     )
 
     def __init__(
-        self, watcher: Watcher, ref: JobRef[Any], *, known: BulkAction | None = None, after: Watch | None = None
+        self, watcher: Watcher, ref: JobRef[Any], *, known: Job | None = None, after: Watch | None = None
     ) -> None:
         """Poll nothing before `poll_now`. `known` is an older snapshot with all fields, so that no poll needs them all.
 
@@ -249,7 +249,7 @@ class Watch(Target):
     # What polls bring -----------------------------------------------------------------------------------------------
 
     @property
-    def whole(self) -> BulkAction | None:
+    def whole(self) -> Job | None:
         """The latest snapshot with all fields."""
         return self._known if self.meter is None else self.meter.action
 
@@ -257,7 +257,7 @@ class Watch(Target):
         """By what the polls have shown; 1 before the first one."""
         return 1.0 if self.meter is None else self.meter.chance_of_end(at)
 
-    def on_answer(self, action: BulkAction, *, asked_at: float) -> None:
+    def on_answer(self, action: Job, *, asked_at: float) -> None:
         """Take in a good poll."""
         watcher, before = self._watcher, self.meter
         if asked_at < self.polled_at and not action.is_final:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from closebulk_async.clock import Alarm, Alarms, Clock
 from closebulk_async.errors import ClientClosedError
-from closebulk_async.models import BulkAction, JobRef, Kind
+from closebulk_async.models import Job, JobRef, Kind
 from closebulk_async.polling import Desk
 from closebulk_async.telemetry import Telling, WebhookReceived
 from closebulk_async.watches import Watch
@@ -37,7 +37,7 @@ class Watcher:
         *,
         clock: Clock,
         policy: PollPolicy,
-        note: Callable[[BulkAction], Awaitable[None]],
+        note: Callable[[Job], Awaitable[None]],
         tell: Telling = Telling(()),  # noqa: B008 - holds nothing
     ) -> None:
         """Watch nothing yet. `note` is told what a poll has read when something has changed; it must not raise.
@@ -61,7 +61,7 @@ class Watcher:
         self._alarm_at = 0.0
         self._is_closed = False
 
-    def watch(self, ref: JobRef[Any], *, known: BulkAction | None = None, after: Watch | None = None) -> Watch:
+    def watch(self, ref: JobRef[Any], *, known: Job | None = None, after: Watch | None = None) -> Watch:
         """The watch of an action, for all who wait for it. Raises ClientClosedError once the client is closed.
 
         An action that ended a moment ago is not polled again. `known` and `after` are for a new watch.

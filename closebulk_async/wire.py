@@ -31,6 +31,8 @@ from closebulk_async.models import (
     BulkEdit,
     BulkEmail,
     BulkSequenceSubscription,
+    Export,
+    Job,
     JobRef,
     Kind,
     Page,
@@ -38,11 +40,11 @@ from closebulk_async.models import (
 )
 from closebulk_async.ratelimit import retry_after
 
-A = TypeVar("A", bound=BulkAction)
+A = TypeVar("A", bound=Job)
 
 
 @attrs.frozen
-class KindOfAction(Generic[A]):
+class KindOfJob(Generic[A]):
     """One row of `KINDS`: where a kind lives and what its objects are."""
 
     kind: Kind
@@ -51,6 +53,8 @@ class KindOfAction(Generic[A]):
     echoed: frozenset[str]
     """What of a POST's body the object shows again, beside `ECHOED_BY_ALL`."""
     list_filters: frozenset[str] = frozenset()
+    polled: Sequence[str] | None = ("date_updated",)
+    """What polls read beside `ALWAYS_FIELDS`: since when a paused action is paused. None for all that there is."""
 
     @property
     def fields(self) -> frozenset[str]:
@@ -63,26 +67,24 @@ ECHOED_BY_ALL: Mapping[str, object] = MappingProxyType(
 )
 """What objects of every kind show again of the POST, with what they show where it was not sent."""
 
-KINDS: Mapping[Kind, KindOfAction[Any]] = MappingProxyType(
+KINDS: Mapping[Kind, KindOfJob[Any]] = MappingProxyType(
     {
-        Kind.EMAIL: KindOfAction(
+        Kind.EMAIL: KindOfJob(
             Kind.EMAIL,
             BulkEmail,
             "/bulk_action/email/",
             echoed=frozenset({"contact_preference", "email_account_id", "sender", "template_id"}),
             list_filters=frozenset({"template_id"}),
         ),
-        Kind.DELETE: KindOfAction(
-            Kind.DELETE, BulkDelete, "/bulk_action/delete/", echoed=frozenset({"bulk_object_type"})
-        ),
+        Kind.DELETE: KindOfJob(Kind.DELETE, BulkDelete, "/bulk_action/delete/", echoed=frozenset({"bulk_object_type"})),
         # Not `custom_field_id`, `custom_field_values` and `custom_field_operation`: its object has no place for them.
-        Kind.EDIT: KindOfAction(
+        Kind.EDIT: KindOfJob(
             Kind.EDIT,
             BulkEdit,
             "/bulk_action/edit/",
             echoed=frozenset({"custom_field_name", "custom_field_value", "lead_status_id", "type"}),
         ),
-        Kind.SEQUENCE_SUBSCRIPTION: KindOfAction(
+        Kind.SEQUENCE_SUBSCRIPTION: KindOfJob(
             Kind.SEQUENCE_SUBSCRIPTION,
             BulkSequenceSubscription,
             "/bulk_action/sequence_subscription/",
@@ -99,6 +101,8 @@ KINDS: Mapping[Kind, KindOfAction[Any]] = MappingProxyType(
                 }
             ),
         ),
+        # A POST goes to a path of its own for each kind of object, and which fields there are is documented nowhere.
+        Kind.EXPORT: KindOfJob(Kind.EXPORT, Export, "/export/", echoed=frozenset(), polled=None),
     }
 )
 

@@ -18,7 +18,8 @@ from closebulk_async.wire import MAX_PAGE
 from tests.strategies import patient
 
 if TYPE_CHECKING:
-    from closebulk_async import BulkAction, CloseBulkError
+    from closebulk_async import CloseBulkError
+    from closebulk_async.models import Job as Snapshot
 
 
 class Job(Target):
@@ -29,7 +30,7 @@ class Job(Target):
         self.interval = interval
 
     @property
-    def whole(self) -> BulkAction | None:
+    def whole(self) -> Snapshot | None:
         """Any."""
         return BulkEmail.example()
 
@@ -38,7 +39,7 @@ class Job(Target):
         overdue = 0.0 if self.due_since is None else at - self.due_since
         return (overdue + 0.01) / (overdue + 0.01 + 3.0 * self.interval)
 
-    def on_answer(self, action: BulkAction, *, asked_at: float) -> None:
+    def on_answer(self, action: Snapshot, *, asked_at: float) -> None:
         """Nothing more is done with it here."""
 
     def on_no_answer(self, error: CloseBulkError, *, asked_at: float) -> None:

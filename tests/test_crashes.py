@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from closebulk_async.models import Kind
+from closebulk_async.models import BULK_KINDS, Kind
 from closebulk_async.simulator import Plan, Simulator, faults
 from tests.chaos.nursery import running, until
 from tests.chaos.programs import recover_and_die, start_and_wait
@@ -61,7 +61,7 @@ async def test_killed_at_a_step_of_the_journal(sim: Simulator, tmp_path: Path, n
     assert outcome.jobs == jobs
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", BULK_KINDS)
 async def test_killed_after_the_server_has_committed(sim: Simulator, tmp_path: Path, kind: Kind) -> None:
     """The answer is still under way: its job is found, although an equal one was there before."""
     sim.fail_next(faults.hang(acts=True), method="POST", skip=1)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from closebulk_async.intents import Fence, Intent, Sighting, State
 from closebulk_async.journal import KEPT_IN_MEMORY, Journal, MemoryJournal
-from closebulk_async.models import BulkEdit, JobRef, Kind
+from closebulk_async.models import BULK_KINDS, BulkEdit, JobRef, Kind
 from closebulk_async.sqlite_journal import SqliteJournal
 from closebulk_async.testing import FakeClock
 from tests import strategies
@@ -282,12 +282,12 @@ SIGHTINGS = st.builds(
     n_objects=st.none() | strategies.integers,
     at=MOMENTS,
 )
-REFS: st.SearchStrategy[JobRef[Any]] = st.builds(JobRef, st.sampled_from(Kind), strategies.ids)
+REFS: st.SearchStrategy[JobRef[Any]] = st.builds(JobRef, st.sampled_from(BULK_KINDS), strategies.ids)
 INTENTS = st.builds(
     Intent,
     id=TEXTS,
     scope=TEXTS,
-    kind=st.sampled_from(Kind),
+    kind=st.sampled_from(BULK_KINDS),
     body=st.binary(),
     fingerprint=TEXTS,
     created_at=MOMENTS,

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from closebulk_async.convert import decode, decode_page
 from closebulk_async.errors import CloseBulkError, FieldNotRequested, InvalidRequestError
 from closebulk_async.models import (
+    BULK_KINDS,
     MODEL_OF_KIND,
     PHASE_OF_STATUS,
     BulkAction,
@@ -27,6 +28,7 @@ from closebulk_async.models import (
     BulkSequenceSubscription,
     ContactPreference,
     EditType,
+    ExportStatus,
     JobRef,
     Kind,
     Page,
@@ -39,8 +41,8 @@ from closebulk_async.models import (
 from .strategies import SCHEMA, any_rows, ids, json_objects, patient, whole_rows
 
 DATA = Path(__file__).parent / "data"
-KINDS = list(Kind)
-MODELS = list(MODEL_OF_KIND.values())
+KINDS = list(BULK_KINDS)
+MODELS = [MODEL_OF_KIND[kind] for kind in BULK_KINDS]
 SAMPLES: dict[str, object] = {"text": "x", "integer": 3, "number": 1.5, "boolean": True, "object": {}, "list": []}
 FITS = {"objects": "list", "texts": "list"} | dict.fromkeys(
     ("id", "status", "preference", "object_type", "edit_type", "action_type"), "text"
@@ -206,8 +208,8 @@ def test_a_status_means_one_phase(status: str | None, phase: Phase) -> None:
 
 
 def test_every_status_has_a_phase() -> None:
-    """No member of Status is forgotten in the table."""
-    assert PHASE_OF_STATUS.keys() == set(Status)
+    """No word of actions or exports is forgotten in the table."""
+    assert PHASE_OF_STATUS.keys() == {*Status, *ExportStatus}
 
 
 @pytest.mark.parametrize("name", ["is_done", "is_failed", "is_paused", "is_final", "phase"])
@@ -334,7 +336,7 @@ def test_a_ref_is_its_text(kind: Kind, id: str) -> None:
     assert JobRef.parse(str(ref)) == ref
     assert len({ref, JobRef.parse(str(ref)), pickle.loads(pickle.dumps(ref))}) == 1  # noqa: S301 - our own bytes
     assert ref != JobRef(kind, id + "x")
-    assert len({JobRef(other, id) for other in Kind}) == len(Kind)
+    assert len({JobRef(other, id) for other in BULK_KINDS}) == len(BULK_KINDS)
 
 
 def test_an_action_and_its_ref_agree() -> None:

@@ -20,7 +20,7 @@ from closebulk_async import (
     TransportError,
 )
 from closebulk_async.intents import State
-from closebulk_async.models import Kind
+from closebulk_async.models import BULK_KINDS, Kind
 from closebulk_async.simulator import Plan, faults
 from tests.stage import KEYWORDS, QUERY, create
 
@@ -136,7 +136,7 @@ async def test_a_doubt_outlives_its_client(stage: Stage, tmp_path: Path) -> None
 # Which --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", BULK_KINDS)
 async def test_the_action_is_whole(stage: Stage, kind: Kind) -> None:
     """It is what the service says of it, and not what little was asked of the list."""
     stage.sim.fail_next(LOST, method="POST")

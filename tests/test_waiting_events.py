@@ -18,6 +18,7 @@ from closebulk_async import (
     WaitTimeout,
     WatchLostError,
 )
+from closebulk_async.progress import count_objects
 from closebulk_async.simulator import faults
 from closebulk_async.telemetry import ActionMoved, PollEnded, WaitBegan, WaitEnded
 from tests.stage import EVERY_SECOND, Notes, cancel
@@ -172,8 +173,8 @@ async def test_each_movement_is_told_once(stage: Stage) -> None:
         ref = stage.run_job(duration=4, counting=0, n_objects=2)
         await asyncio.gather(*(close.wait_until_done(ref) for _ in range(3)))
     moves = notes.of(ActionMoved)
-    assert [event.action.n_objects_processed for event in moves] == [0, 1, 2]
-    assert [event.before and event.before.n_objects_processed for event in moves] == [None, 0, 1]
+    assert [count_objects(event.action)[0] for event in moves] == [0, 1, 2]
+    assert [event.before and count_objects(event.before)[0] for event in moves] == [None, 0, 1]
     assert moves[-1].action.is_done
     assert [event.rate is None for event in moves[:2]] == [True, False]
     assert moves[1].eta is not None

@@ -34,7 +34,7 @@ from closebulk_async.webhook_wire import JOB_ACTIONS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from closebulk_async.models import BulkAction
+    from closebulk_async.models import Job
     from closebulk_async.telemetry import Event
 
 
@@ -162,7 +162,7 @@ def _action_moved(event: ActionMoved) -> Iterable[Measured]:
         yield ENDED, 1, (action.kind, str(action.status))
 
 
-def _count_processed(action: BulkAction | None) -> int | None:
+def _count_processed(action: Job | None) -> int | None:
     """None where it was not read: a narrowed action raises for that."""
     return getattr(action, "n_objects_processed", None)
 

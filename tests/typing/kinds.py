@@ -22,6 +22,7 @@ from closebulk_async import (
     Status,
     Wait,
 )
+from closebulk_async.models import Job
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -107,7 +108,7 @@ def show_any(action: BulkAction, progress: Progress[BulkAction]) -> JobRef[BulkA
     assert_type(action.is_final, bool)
     email: Progress[BulkEmail] | None = None
     wider: Progress[BulkAction] | None = email
-    assert_type(Progress.from_dict(progress.to_dict()), Progress[BulkAction])
+    assert_type(Progress.from_dict(progress.to_dict()), Progress[Job])
     return wider.ref if wider else None
 
 
