@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from closebulk_async.errors import FieldNotRequested, InvalidRequestError
-from closebulk_async.query import sort_query
+from closebulk_async.guard import sort_query
 from closebulk_async.wire import ECHOED_BY_ALL, KINDS
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ import attrs
 import orjson
 
 from closebulk_async.errors import InvalidRequestError, UnsafeQueryError
+from closebulk_async.guard import find_danger
 from closebulk_async.models import (
     BulkAction,
     BulkDelete,
@@ -29,7 +30,6 @@ from closebulk_async.models import (
     Kind,
     SequenceActionType,
 )
-from closebulk_async.query import find_danger
 
 if TYPE_CHECKING:
     from enum import StrEnum

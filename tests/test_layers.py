@@ -21,9 +21,9 @@ VALUES, OUTSIDE, SDK, PROGRAMS = 1, 2, 3, 4
 """1 values and decisions, 2 one outside thing a module, 3 the SDK, 4 programs that nothing above imports."""
 
 BANDS: Mapping[str, int] = {
-    **dict.fromkeys(("errors", "models", "query", "policy", "progress", "convert", "wire", "starts"), VALUES),
+    **dict.fromkeys(("errors", "models", "guard", "policy", "progress", "convert", "wire", "starts"), VALUES),
     **dict.fromkeys(("ratelimit", "signing", "telemetry", "version", "intents", "fingerprints"), VALUES),
-    **dict.fromkeys(("budget", "listing", "pace", "webhook_models", "webhook_wire"), VALUES),
+    **dict.fromkeys(("budget", "limits", "listing", "pace", "webhook_models", "webhook_wire"), VALUES),
     **dict.fromkeys(("clock", "limiter", "auth", "settings", "connections", "transport", "journal"), OUTSIDE),
     **dict.fromkeys(("sqlite_journal", "journal_tables", "owners", "tasks"), OUTSIDE),
     **dict.fromkeys(("starting", "watching", "waiting", "batches", "endpoints", "kinds", "client"), SDK),

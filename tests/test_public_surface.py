@@ -81,7 +81,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     ),
     "policy": ("PollPolicy", "RetryPolicy", "StartPolicy", "Timeouts"),
     "progress": ("Progress",),
-    "query": (),
+    "guard": (),
     "ratelimit": ("RateLimit",),
     "starting": (),
     "starts": ("DeleteStart", "EditStart", "EmailStart", "SequenceStart"),
@@ -125,6 +125,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "budget": ("Priority", "Sight"),
     "limiter": ("Limiter", "MemoryLimiter"),
     "signing": ("verify_webhook",),
+    "limits": ("GroupLimits", "ShownLimit"),
     "webhook_models": ("Webhook", "WebhookEvent", "WebhookStatus"),
     "subscriptions": ("Webhooks",),
     "listing": (),
@@ -144,7 +145,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
 PROGRAMS = frozenset({"webhooks", "cli", "dashboard", "integrations", "testing", "simulator"})
 """What is used by its own module name, so that importing the package costs nothing of it."""
 
-WITHOUT_AIOHTTP = ("closebulk_async.models", "closebulk_async.query", "closebulk_async.errors")
+WITHOUT_AIOHTTP = ("closebulk_async.models", "closebulk_async.guard", "closebulk_async.errors")
 HEAVY = frozenset({"typer", "rich", "pytest", "aiohttp.web", "closebulk_async.simulator", "closebulk_async.testing"})
 
 

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from closebulk_async.cli.texts import cleaned, format_number, printable
+from closebulk_async.guard import find_danger
 from closebulk_async.models import Kind, SequenceActionType
-from closebulk_async.query import find_danger
 from closebulk_async.wire import KINDS
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from closebulk_async.query import find_danger, is_empty_search, reach
+from closebulk_async.guard import find_danger, is_empty_search, reach
 
 from .strategies import json_values, patient, texts
 
