@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from closebulk_async.intents import Fence, Intent, Sighting, State
     from closebulk_async.journal import Journal, MemoryJournal
     from closebulk_async.limiter import Limiter, MemoryLimiter
+    from closebulk_async.limits import GroupLimits, ShownLimit
     from closebulk_async.models import (
         BulkAction,
         BulkDelete,
@@ -141,6 +142,7 @@ __all__ = [
     "ExportStatus",
     "Fence",
     "FieldNotRequested",
+    "GroupLimits",
     "Hook",
     "IdempotencyConflictError",
     "Intent",
@@ -174,6 +176,7 @@ __all__ = [
     "SequenceActionType",
     "SequenceStart",
     "ServerError",
+    "ShownLimit",
     "Sight",
     "Sighting",
     "SignatureKeyNotShown",
@@ -305,6 +308,8 @@ _MODULE_OF = {
     "WaitBegan": "telemetry",
     "WaitEnded": "telemetry",
     "WebhookReceived": "telemetry",
+    "GroupLimits": "limits",
+    "ShownLimit": "limits",
     "__version__": "version",
     "Wait": "waiting",
     "Webhook": "webhook_models",

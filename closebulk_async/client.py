@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from closebulk_async.limits import GroupLimits
     from closebulk_async.progress import Progress
     from closebulk_async.starts import Start
     from closebulk_async.telemetry import Hook
@@ -264,6 +265,14 @@ class CloseBulk:
         days.
         """
         return wait_for(self._engine, to_ref(action), options, known=to_snapshot(action))
+
+    @property
+    def limits(self) -> Mapping[str, GroupLimits]:
+        """What the answers so far have shown of the service's rate limits, by endpoint group.
+
+        A picture of this moment, of this client's own requests; nothing is sent for it.
+        """
+        return self._engine.transport.limits.read()
 
     def notify(self, event: WebhookEvent) -> None:
         """Take in a webhook that `verify_webhook` has checked: whoever waits for its action hears of it at once.

@@ -23,6 +23,7 @@ from closebulk_async.errors import (
     asked_wait,
 )
 from closebulk_async.limiter import Limiter, MemoryLimiter, Priority, Sight
+from closebulk_async.limits import LimitLog
 from closebulk_async.policy import RetryPolicy, after_hint
 from closebulk_async.ratelimit import parse_rate_limit
 from closebulk_async.telemetry import RequestEnded, RequestRepeated, Telling, Throttled
@@ -69,6 +70,8 @@ class Transport:
         self._is_heard = bool(tell)
         self._priority = Priority.CALL
         self._stops: dict[str, _Stop] = {}
+        self.limits = LimitLog()
+        """What the answers of all groups have said of their limits."""
         self._pauses: set[asyncio.Timeout] = set()
 
     def serving(self, priority: Priority) -> Transport:
@@ -244,8 +247,11 @@ class Transport:
     def _see(self, group: str, response: Response) -> Sight:
         text = response.headers.get("ratelimit")
         window = None if text is None else parse_rate_limit(text)
+        if window is not None:
+            self.limits.note(group, window, now=response.now)
         if response.status == _TOO_MANY:
             seconds = self._stops.setdefault(group, _Stop()).extend(hint(response), now=self._clock.monotonic())
+            self.limits.note_throttled(group, seconds, now=response.now)
             if self._is_heard:
                 self._tell(Throttled(group=group, delay=timedelta(seconds=seconds)))
             return Sight(window=window, stopped_for=seconds)
