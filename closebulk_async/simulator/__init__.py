@@ -3,9 +3,9 @@
 `async with Simulator() as sim:` serves `sim.base_url` on 127.0.0.1; `python -m closebulk_async.simulator` does so as a
 program. It shares no code with the client, so that one misreading of the API cannot pass on both sides.
 
-**What it serves**: the four kinds under `/bulk_action/`, counts of `/data/search/`, `/webhook/`, `/me/`, API keys and
-bearer tokens, pagination, `_fields`, rate limits, and the faults of `simulator.faults`. A job's status is a function of
-the clock and of its `Plan`.
+**What it serves**: the four kinds under `/bulk_action/`, counts of `/data/search/`, `/webhook/`, `/me/`, API keys,
+bearer tokens, OAuth, pagination, `_fields`, rate limits, and the faults of `simulator.faults`. A job's status is a
+function of the clock and of its `Plan`.
 
 **What it sends**: signed events about its jobs, to subscriptions whose address is on this machine; it never calls
 another. `webhook_rules` delays, repeats, drops and retries them. A receiver of a test on a virtual clock that lets time
@@ -21,6 +21,7 @@ pass before it answers has to say so with the clock's `hold()`. Without an activ
 - when counts are known: once the job is processing (`Plan.counting`); null before that;
 - a failed job stops with a part of its objects processed (`Plan.fails_at`), and says nothing about why;
 - endpoint groups are method and kind; window and header spelling are those seen live (`Limits`);
+- how long an authorization code lasts and what the reuse of a replaced refresh token does (`OAuthRules`);
 - how often a running job is told about, which changes are one event, whether a failure is told at all, whether retries
   are signed afresh and whether a GET of a webhook shows its `signature_key` (`WebhookRules`).
 
@@ -35,6 +36,7 @@ Guesses without a setting, where a scripted answer can stand in (`faults.reply`,
 - a duplicate is an active webhook with the same address and the same events; a pause by hand clears the queue as well;
 - events have no `api_key_id`, and a `request_id` only where a job was created; texts for a wrong address, an unknown
   event and too many webhooks are our own, and events of other objects than bulk actions are not checked;
+- refusals of `/oauth2/` are those of RFC 6749, `invalid_client` with 401; a revoked grant loses its access tokens too;
 - a search gives 100 rows where it is not told how many, takes any object for a query, and lets `_limit` be any number.
 
 **What it leaves out**: it has no leads. Queries are not run: the counts of a job come from its plan, and a search finds
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     from .jobs import Job
     from .limits import Limits
     from .messages import Request
+    from .oauth import IssuedTokens
+    from .oauth_rules import OAuthRules
     from .plans import CURVES, Plan
     from .post_office import Attempt, Delivery
     from .server import Simulator
@@ -66,8 +70,10 @@ __all__ = [
     "Clock",
     "Delivery",
     "Fault",
+    "IssuedTokens",
     "Job",
     "Limits",
+    "OAuthRules",
     "Plan",
     "Request",
     "Simulator",
@@ -83,8 +89,10 @@ _HOMES = {
     "Clock": ".clock",
     "Delivery": ".post_office",
     "Fault": ".faults",
+    "IssuedTokens": ".oauth",
     "Job": ".jobs",
     "Limits": ".limits",
+    "OAuthRules": ".oauth_rules",
     "Plan": ".plans",
     "Request": ".messages",
     "Simulator": ".server",

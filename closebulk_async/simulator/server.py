@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .kinds import JsonObject
+    from .oauth import OAuth
 
 HOST = "127.0.0.1"
 # Invented, and formed like a real one, so that whatever hides keys has to hide this one too.
@@ -70,7 +71,9 @@ class Simulator(Knobs):
     _connections: set[asyncio.Task[None]] = field(factory=set, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._service = Service(self, api_key=self.api_key, bearer_tokens=self.bearer_tokens, seed=self.seed)
+        self._service = Service(
+            self, api_key=self.api_key, bearer_tokens=self.bearer_tokens, seed=self.seed, now=self.clock.now
+        )
         self._chance = random.Random(f"events {self.seed}")
         self._post = PostOffice(self, self._service, self.clock, keep=self.keep_requests, source=self._chance)
 
@@ -136,6 +139,11 @@ class Simulator(Knobs):
     def webhooks(self) -> tuple[Subscription, ...]:
         """All subscriptions to events, oldest first, as they are now."""
         return self._service.webhooks.all
+
+    @property
+    def oauth(self) -> OAuth:
+        """The organization's app, its grants and its tokens; the endpoints are at `/oauth2/` of the same origin."""
+        return self._service.oauth
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:

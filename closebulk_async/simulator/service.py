@@ -16,6 +16,7 @@ from .kinds import KINDS
 from .limits import Limiter, Verdict
 from .listing import cut_page, matching, narrowed, read_fields, read_filters, read_window
 from .messages import Answer, Request, json_answer
+from .oauth import OAUTH_PATH, OAuth
 from .refusals import RefusedError, refused
 from .searching import answer_search
 from .store import JobStore
@@ -23,6 +24,7 @@ from .webhooks import Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     from .kinds import JsonObject, Kind
     from .knobs import Knobs
@@ -33,7 +35,9 @@ BASE_PATH = "/api/v1"
 class Service:
     """Carries out requests for one organization."""
 
-    def __init__(self, knobs: Knobs, *, api_key: str, bearer_tokens: Sequence[str], seed: int) -> None:
+    def __init__(
+        self, knobs: Knobs, *, api_key: str, bearer_tokens: Sequence[str], seed: int, now: Callable[[], datetime]
+    ) -> None:
         self.store = JobStore(seed=seed)
         self.organization_id = self.store.make_id("orga_")
         self.user_id = self.store.make_id("user_")
@@ -44,6 +48,13 @@ class Service:
             # Chance of their own: the ids of jobs are then the same with and without webhooks.
             source=random.Random(f"webhooks {seed}"),
         )
+        self.oauth = OAuth(
+            knobs,
+            organization_id=self.organization_id,
+            user_id=self.user_id,
+            source=random.Random(f"oauth {seed}"),
+            now=now,
+        )
         self._knobs = knobs
         self._limiter = Limiter()
         basic = base64.b64encode(f"{api_key}:".encode()).decode()
@@ -53,13 +64,15 @@ class Service:
         """Carry out one request at the instant of its arrival; whatever it asks, there is an answer."""
         if not request.path.endswith("/"):
             return self._answer_without_slash(request)
+        if request.path.startswith(f"{OAUTH_PATH}/"):
+            return self.oauth.answer(request)
         key = _credential(request)
         verdict = self._admit(request, key)
         if not verdict.allowed:
             typed = (("content-type", "application/json"),) if verdict.body else ()
             return Answer(HTTPStatus.TOO_MANY_REQUESTS, verdict.body, (*typed, *verdict.headers))
         try:
-            if key not in self._credentials:
+            if not self._is_known(key, request):
                 raise refused("Unauthorized", status=401)
             found = self._dispatch(_without_override(request))
             answer = found if isinstance(found, Answer) else json_answer(found)
@@ -82,10 +95,13 @@ class Service:
         return self._limiter.admit(
             self._knobs.limits,
             key=key,
-            is_known=key in self._credentials,
+            is_known=self._is_known(key, request),
             group=group_of(request.method, request.path),
             now=request.at.timestamp(),
         )
+
+    def _is_known(self, key: str, request: Request) -> bool:
+        return key in self._credentials or self.oauth.accepts(key.removeprefix("bearer "), request.at)
 
     def _dispatch(self, request: Request) -> object:
         endpoints = self._endpoints(_segments(request.path))
