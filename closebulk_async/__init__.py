@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         SequenceActionType,
         Status,
     )
+    from closebulk_async.outcomes import ObjectOutcome, Outcomes, OutcomeSummary
     from closebulk_async.policy import PollPolicy, RetryPolicy, StartPolicy, Timeouts
     from closebulk_async.progress import Progress
     from closebulk_async.ratelimit import RateLimit
@@ -158,7 +159,10 @@ __all__ = [
     "MemoryJournal",
     "MemoryLimiter",
     "NotFoundError",
+    "ObjectOutcome",
     "Outcome",
+    "OutcomeSummary",
+    "Outcomes",
     "Page",
     "PermissionDeniedError",
     "PlanLimitError",
@@ -310,6 +314,9 @@ _MODULE_OF = {
     "WebhookReceived": "telemetry",
     "GroupLimits": "limits",
     "ShownLimit": "limits",
+    "ObjectOutcome": "outcomes",
+    "OutcomeSummary": "outcomes",
+    "Outcomes": "outcomes",
     "__version__": "version",
     "Wait": "waiting",
     "Webhook": "webhook_models",

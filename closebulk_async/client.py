@@ -34,6 +34,7 @@ from closebulk_async.operations import (
     to_snapshot,
     wait_for,
 )
+from closebulk_async.outcomes import Outcomes
 from closebulk_async.owning import Ownership
 from closebulk_async.policy import PollPolicy, RetryPolicy, StartPolicy, Timeouts
 from closebulk_async.reconciling import Reconciler
@@ -265,6 +266,15 @@ class CloseBulk:
         days.
         """
         return wait_for(self._engine, to_ref(action), options, known=to_snapshot(action))
+
+    def outcomes(self, action: ActionLike[Any], *, events: Iterable[tuple[str, str]] | None = None) -> Outcomes:
+        """What an action did to each object, as far as the service's event log tells: iterate over it.
+
+        `events` are the types of events to look for, as pairs of object type and action (`("lead", "deleted")`),
+        instead of those that such an action is known to cause. The log has no filter by action: all events of these
+        types are read, by fifties, from the time in which it ran. Raises InvalidRequestError for an export.
+        """
+        return Outcomes(self._engine, to_ref(action), events=events)
 
     @property
     def limits(self) -> Mapping[str, GroupLimits]:

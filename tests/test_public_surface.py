@@ -126,6 +126,8 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "limiter": ("Limiter", "MemoryLimiter"),
     "signing": ("verify_webhook",),
     "limits": ("GroupLimits", "ShownLimit"),
+    "outcomes": ("ObjectOutcome", "OutcomeSummary", "Outcomes"),
+    "event_wire": (),
     "webhook_models": ("Webhook", "WebhookEvent", "WebhookStatus"),
     "subscriptions": ("Webhooks",),
     "listing": (),

@@ -16,6 +16,7 @@ import typer
 from closebulk_async.cli import journals, starting
 from closebulk_async.cli.exits import ExitCode, code_of, complain, is_missing_key
 from closebulk_async.cli.options import Json, examples
+from closebulk_async.cli.outcomes import outcomes
 from closebulk_async.cli.starting import in_options
 from closebulk_async.cli.texts import cleaned, describe_row
 from closebulk_async.cli.views import action_to_dict, choose_view, print_json
@@ -195,6 +196,7 @@ async def _change(ref: JobRef[BulkAction], what: Literal["pause", "resume"], *, 
 
 
 app.add_typer(starting.app)
+app.command(epilog=examples("closebulk outcomes email:bulkemail_qmjJY85TS --csv outcomes.csv"))(outcomes)
 app.command(epilog=examples("closebulk recover --journal closebulk.db --watch"))(journals.recover)
 app.command(epilog=examples("closebulk adopt 2f0c... email:bulkemail_qmjJY85TS --journal closebulk.db"))(journals.adopt)
 app.command(epilog=examples("closebulk abandon 2f0c... --journal closebulk.db"))(journals.abandon)
