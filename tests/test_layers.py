@@ -23,9 +23,22 @@ VALUES, OUTSIDE, SDK, PROGRAMS = 1, 2, 3, 4
 BANDS: Mapping[str, int] = {
     **dict.fromkeys(("errors", "models", "guard", "policy", "progress", "convert", "wire", "starts"), VALUES),
     **dict.fromkeys(("ratelimit", "signing", "telemetry", "version", "intents", "fingerprints"), VALUES),
-    **dict.fromkeys(("budget", "event_wire", "limits", "listing", "pace", "webhook_models", "webhook_wire"), VALUES),
+    **dict.fromkeys(
+        (
+            "budget",
+            "event_wire",
+            "limits",
+            "listing",
+            "pace",
+            "patience",
+            "oauth_wire",
+            "webhook_models",
+            "webhook_wire",
+        ),
+        VALUES,
+    ),
     **dict.fromkeys(("clock", "limiter", "auth", "settings", "connections", "transport", "journal"), OUTSIDE),
-    **dict.fromkeys(("sqlite_journal", "journal_tables", "owners", "tasks"), OUTSIDE),
+    **dict.fromkeys(("sqlite_journal", "journal_tables", "owners", "tasks", "oauth", "renewing", "grants"), OUTSIDE),
     **dict.fromkeys(("starting", "watching", "waiting", "batches", "endpoints", "kinds", "client"), SDK),
     **dict.fromkeys(
         (
