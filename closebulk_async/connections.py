@@ -6,7 +6,7 @@ How Close's HTTP is spelled stands in `wire`; what is done when an exchange fail
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import aiohttp
@@ -16,11 +16,13 @@ from yarl import URL
 
 from closebulk_async.clock import SystemClock
 from closebulk_async.errors import ClientClosedError, TransportError
+from closebulk_async.incoming import Fetcher
 from closebulk_async.wire import Request, Response
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
 
+    from closebulk_async.auth import RenewableAuth
     from closebulk_async.settings import Settings
 
 MAX_BODY = 32 * 1024 * 1024
@@ -30,6 +32,9 @@ two hundred times a page of 100 actions, so that only a mistake or malice exceed
 MAX_REDIRECTS = 3
 """For reads without a body only, and within one origin: a redirected POST may lose its body, and another host must not
 get the key, nor answer in the service's place."""
+
+_PLAIN = {"Accept": "application/json", "Accept-Encoding": "identity"}
+"""For the session that inflates nothing."""
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -45,6 +50,8 @@ class Delivery:
     """A place in the budget is reserved for it, which it has not used yet."""
     failed: int = 0
     """How many attempts its owner has made before it was sent."""
+    generation: int = 0
+    """That of the header that it was sent with, of an auth whose header changes."""
 
     def begin(self) -> None:
         """Called before the first byte is written."""
@@ -98,8 +105,11 @@ class Connections:
         """Open nothing yet."""
         self._settings = settings
         self._callers_session = session
-        self._own_sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._own_sessions: dict[bool | None, aiohttp.ClientSession] = {}
+        """By whether they use connections again; that for files, which holds no key, under None."""
         self._headers = settings.headers()
+        self._renewable = settings.renewable
+        self._own_headers = None if session is None else self._headers
         # aiohttp bounds an exchange by the loop's time, for less than any other bound would cost; a clock that is not
         # the loop's has to do it itself.
         self._is_loops_time = isinstance(settings.clock, SystemClock)
@@ -147,6 +157,35 @@ class Connections:
             # Not raised here, where `exc` would be its context: that may hold the headers of the request.
             return self._explain(exc, request, delivery, seconds=seconds)
 
+    async def send_form(self, url: str, form: bytes) -> Response | TransportError:
+        """The answer of whatever status to a POST of a form, or why there is none. Raises ClientClosedError.
+
+        Nothing of the auth is sent along, and nothing of the answer hidden: it is a secret itself.
+        """
+        request = Request(method="POST", path=urlsplit(url).path)
+        bound = self._settings.timeouts.total
+        try:
+            async with (
+                self._settings.clock.timeout(bound),
+                self._bare_session().post(
+                    URL(url),
+                    data=form,
+                    headers={"Content-Type": "application/x-www-form-urlencoded", **_PLAIN},
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                ) as answer,
+            ):
+                body = await _read(answer, request)
+                return Response(status=answer.status, headers=answer.headers, body=body, now=self._settings.clock.now())
+        except TransportError as exc:
+            return exc
+        except (aiohttp.ClientError, OSError) as exc:
+            return self._explain(exc, request, Delivery(), seconds=bound)
+
+    def _current_headers(self, auth: RenewableAuth, delivery: Delivery) -> dict[str, str]:
+        delivery.generation = auth.generation
+        return {**(self._own_headers or {}), "Authorization": auth.header()}
+
     def _bound(self, seconds: float) -> aiohttp.ClientTimeout:
         total = max(seconds, 0.001) if self._is_loops_time else None  # by 0 aiohttp means no bound at all
         return aiohttp.ClientTimeout(total=total, sock_connect=self._settings.timeouts.connect)
@@ -159,12 +198,13 @@ class Connections:
         """Send it once, and follow redirects where that is harmless."""
         bound = self._timeout if seconds == self._settings.timeouts.total else self._bound(seconds)
         url = _make_url(self._settings.base_url, request.path, request.query)
+        headers = self._own_headers if self._renewable is None else self._current_headers(self._renewable, delivery)
         hops_left = MAX_REDIRECTS if request.is_safe_to_repeat and request.body is None else 0
         while True:
             async with self._session(reuse=request.is_safe_to_repeat).request(
                 request.method,
                 url,
-                headers=None if self._callers_session is None else self._headers,
+                headers=headers,
                 data=None if request.body is None else _TrackedBody(request.body, delivery),
                 timeout=bound,
                 allow_redirects=False,
@@ -213,14 +253,35 @@ class Connections:
                 message = "the session that this client was given is closed"
                 raise ClientClosedError(message)
             return self._callers_session
-        session = self._own_sessions.get(reuse)
-        if session is None:
-            connector = aiohttp.TCPConnector(force_close=not reuse)
-            session = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=self._headers
+        if reuse not in self._own_sessions:
+            self._open_session(reuse, aiohttp.TCPConnector(force_close=not reuse), headers=self._headers)
+        return self._own_sessions[reuse]
+
+    def download(self, name: str) -> Fetcher:
+        """For the file behind a link, which `name` names: nothing of the key or the caller's session is sent along.
+
+        A caller's session lends its connections. Raises ClientClosedError where not open.
+        """
+        return Fetcher(session=self._bare_session(), settings=self._settings, name=name)
+
+    def _bare_session(self) -> aiohttp.ClientSession:
+        """One that sends nothing of the key or of the caller's session."""
+        self.check_open()
+        lent = None if self._callers_session is None else self._session(reuse=True).connector
+        if None not in self._own_sessions:
+            self._open_session(
+                None,
+                lent or aiohttp.TCPConnector(),
+                headers={"User-Agent": self._headers["User-Agent"]},
+                connector_owner=lent is None,
+                auto_decompress=False,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._settings.timeouts.connect),
             )
-            self._own_sessions[reuse] = session
-        return session
+        return self._own_sessions[None]
+
+    def _open_session(self, reuse: bool | None, connector: aiohttp.BaseConnector, **options: Any) -> None:  # noqa: FBT001 - a key
+        jar = aiohttp.DummyCookieJar()
+        self._own_sessions[reuse] = aiohttp.ClientSession(connector=connector, cookie_jar=jar, **options)
 
     def _redact(self, body: bytes) -> bytes:
         """Error pages of proxies show requests with their headers, and errors and logs show what bodies hold."""

@@ -83,9 +83,8 @@ class DecodeError(CloseBulkError):
     def __init__(self, message: str, *, status: int, request: str, body: str) -> None:
         """Keep the status, the request as `METHOD /path` and the first 200 characters of the body."""
         self.body = shorten(body)
-        super().__init__(
-            f"{request} answered {status} with a body that does not fit: {message}; it begins: {self.body}"
-        )
+        begin = f"; it begins: {self.body}" if self.body else ""
+        super().__init__(f"{request} answered {status} with a body that does not fit: {message}{begin}")
         self.status = status
         self.request = request
 
@@ -321,6 +320,15 @@ class AmbiguousStartError(StartError):
     def __reduce__(self) -> tuple[Any, ...]:
         # The way back to the client stays in its process.
         return _rebuild, (type(self), self.args, {**self.__dict__, "_reconcile": None})
+
+
+class SearchIncompleteError(CloseBulkError):
+    """A search had to end before all that matches was given. `given` is how many objects came, each of them once."""
+
+    def __init__(self, message: str, *, given: int) -> None:
+        """Keep how many came."""
+        super().__init__(message)
+        self.given = given
 
 
 class JournalError(CloseBulkError):

@@ -27,6 +27,7 @@ from closebulk_async.limits import LimitLog
 from closebulk_async.patience import Patience
 from closebulk_async.policy import RetryPolicy, after_hint
 from closebulk_async.ratelimit import parse_rate_limit
+from closebulk_async.renewing import Renewal
 from closebulk_async.telemetry import RequestEnded, RequestRepeated, Telling, Throttled
 from closebulk_async.wire import Request, Response, hint, is_rejection, is_success
 
@@ -75,6 +76,8 @@ class Transport:
         self.limits = LimitLog()
         """What the answers of all groups have said of their limits."""
         self._pauses: set[asyncio.Timeout] = set()
+        renewable = settings.renewable
+        self._renewal = None if renewable is None else Renewal(renewable, settings, self._connections, self.sleep)
 
     def serving(self, priority: Priority) -> Transport:
         """The same connections and the same budget, for requests of another priority."""
@@ -115,7 +118,11 @@ class Transport:
     async def aclose(self) -> None:
         """Close what was opened here."""
         self.stop()
-        await self._connections.aclose()
+        try:
+            if self._renewal is not None:
+                await self._renewal.drain()
+        finally:
+            await self._connections.aclose()
 
     def download(self, name: str) -> Fetcher:
         """For the file behind a link, without a key and without a budget: it is another server's."""
@@ -135,6 +142,8 @@ class Transport:
         ClientClosedError. Polls have all the patience of the world.
         """
         self.check_open()
+        if self._renewal is not None:
+            await self._freshen(self._renewal)
         turn = self._reserve(group, patience)
         if turn is not None:
             await self._wait_for(turn, group, patience)
@@ -165,7 +174,14 @@ class Transport:
         as long as it takes.
         """
         patience = Patience(retry or self.retry)
-        return await self._send(request, patience, delivery or Delivery(), timeout=timeout, is_admitted=is_admitted)
+        return await self._send(
+            request,
+            patience,
+            delivery or Delivery(),
+            timeout=timeout,
+            is_admitted=is_admitted,
+            renews=delivery is None,
+        )
 
     async def read(
         self, request: Request, reader: Callable[[Request, Response], T], *, timeout: float | None = None
@@ -195,12 +211,15 @@ class Transport:
         *,
         timeout: float | None,
         is_admitted: bool = False,
+        renews: bool = True,
     ) -> Response:
         group = request.group
         seconds = self._settings.timeouts.total if timeout is None else timeout
         while True:
             if not (is_admitted or delivery.has_place):
                 self.check_open()
+                if self._renewal is not None:
+                    await self._freshen(self._renewal)
                 turn = self._reserve(group, patience)
                 if turn is not None:
                     await self._wait_for(turn, group, patience)
@@ -209,6 +228,12 @@ class Transport:
             outcome = await self._exchange(request, group, delivery, seconds=seconds, attempt=patience.attempt)
             if isinstance(outcome, Response) and is_success(outcome.status):
                 return outcome
+            if renews and isinstance(outcome, Response) and outcome.status == _UNAUTHORIZED:
+                renews = False  # once: what refuses a fresh token refuses the next one as well
+                if await self.renew(delivery):
+                    patience.attempt += 1
+                    self.note_repeat(request, _describe(outcome), patience, 0.0)
+                    continue
             # Whoever withdrew it wants to know what became of it, and no second try.
             delay = None if delivery.is_withdrawn else self._delay_before_repeat(request, group, outcome, patience)
             if delay is None or not self.is_open:
@@ -217,6 +242,26 @@ class Transport:
             self.note_repeat(request, _describe(outcome), patience, delay)
             if isinstance(outcome, TransportError) or outcome.status != _TOO_MANY:
                 await self.sleep(delay)  # a group that is stopped by a 429 gets no place before that is over
+
+    async def renew(self, delivery: Delivery) -> bool:
+        """After a 401, which proves that nothing was processed: whether there is another token to send it with.
+
+        Raises as `RenewableAuth.renew`.
+        """
+        if self._renewal is None or not self.is_open:
+            return False
+        return await self._renew(self._renewal, refused=delivery.generation)
+
+    async def _freshen(self, renewal: Renewal) -> None:
+        if renewal.is_due:
+            await self._renew(renewal, refused=None)
+
+    async def _renew(self, renewal: Renewal, *, refused: int | None) -> bool:
+        try:
+            return await self._until_stopped(renewal.renew(refused=refused))
+        except TimeoutError as exc:
+            message = "this client was closed while a request waited for an access token"
+            raise ClientClosedError(message) from exc
 
     def _reserve(self, group: str, patience: Patience | None) -> Awaitable[None] | None:
         most = math.inf if patience is None or self._priority is Priority.POLL else max(0.0, patience.wait_left)
@@ -331,16 +376,17 @@ class Transport:
             if patience is not None:
                 patience.wait_left -= self._clock.monotonic() - began
 
-    async def _until_stopped(self, waiting: Awaitable[None]) -> None:
+    async def _until_stopped(self, waiting: Awaitable[T]) -> T:
         """Await it. Raises TimeoutError when the client is closed before."""
         async with asyncio.timeout(None) as pause:
             self._pauses.add(pause)
             try:
-                await waiting
+                return await waiting
             finally:
                 self._pauses.discard(pause)
 
 
+_UNAUTHORIZED = int(HTTPStatus.UNAUTHORIZED)
 _TOO_MANY = int(HTTPStatus.TOO_MANY_REQUESTS)  # the enum's members compare ten times slower
 
 

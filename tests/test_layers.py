@@ -69,7 +69,9 @@ BANDS: Mapping[str, int] = {
         ),
         SDK,
     ),
-    **dict.fromkeys(("exports", "search", "outcomes"), SDK),
+    **dict.fromkeys(("export_wire", "file_wire", "unpacking"), VALUES),
+    **dict.fromkeys(("incoming", "partfile"), OUTSIDE),
+    **dict.fromkeys(("exports", "downloads", "sourcing", "search", "outcomes"), SDK),
     **dict.fromkeys(("webhooks", "cli", "dashboard", "integrations", "testing", "simulator"), PROGRAMS),
     "__init__": SDK,
 }
