@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         WaitTimeout,
         WatchLostError,
     )
+    from closebulk_async.fields import address, contact, contact_email, contact_phone, contact_url, lead
     from closebulk_async.intents import Fence, Intent, Sighting, State
     from closebulk_async.journal import Journal, MemoryJournal
     from closebulk_async.limiter import Limiter, MemoryLimiter
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from closebulk_async.outcomes import ObjectOutcome, Outcomes, OutcomeSummary
     from closebulk_async.policy import PollPolicy, RetryPolicy, StartPolicy, Timeouts
     from closebulk_async.progress import Progress
+    from closebulk_async.query import Query, by_id, raw, saved_search, text_search
     from closebulk_async.ratelimit import RateLimit
     from closebulk_async.recovering import Recovered
     from closebulk_async.signing import verify_webhook
@@ -171,6 +173,7 @@ __all__ = [
     "Preview",
     "Priority",
     "Progress",
+    "Query",
     "RateLimit",
     "RateLimitedError",
     "Recovered",
@@ -211,7 +214,17 @@ __all__ = [
     "WebhookStatus",
     "Webhooks",
     "__version__",
+    "address",
+    "by_id",
+    "contact",
+    "contact_email",
+    "contact_phone",
+    "contact_url",
     "job_events",
+    "lead",
+    "raw",
+    "saved_search",
+    "text_search",
     "verify_webhook",
 ]
 
@@ -317,6 +330,17 @@ _MODULE_OF = {
     "ObjectOutcome": "outcomes",
     "OutcomeSummary": "outcomes",
     "Outcomes": "outcomes",
+    "Query": "query",
+    "by_id": "query",
+    "raw": "query",
+    "saved_search": "query",
+    "text_search": "query",
+    "address": "fields",
+    "contact": "fields",
+    "contact_email": "fields",
+    "contact_phone": "fields",
+    "contact_url": "fields",
+    "lead": "fields",
     "__version__": "version",
     "Wait": "waiting",
     "Webhook": "webhook_models",

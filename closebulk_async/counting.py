@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -10,13 +9,11 @@ import attrs
 from closebulk_async.errors import InvalidRequestError, TooManyMatchesError
 from closebulk_async.fingerprints import fingerprint_of
 from closebulk_async.models import Kind
-from closebulk_async.wire import build_count, read_count
+from closebulk_async.search_wire import build_count, name_objects, read_count
 
 if TYPE_CHECKING:
-    from closebulk_async.starts import SQuery, Start
+    from closebulk_async.starts import Start
     from closebulk_async.transport import Transport
-
-ALL_LEADS: SQuery = {"type": "object_type", "object_type": "lead"}
 
 
 @attrs.frozen(kw_only=True)
@@ -48,7 +45,7 @@ async def count_matches(transport: Transport, start: Start, *, timeout: float | 
     """
     if start.query is not None:
         return None
-    total = await transport.read(build_count(_counted_query(start.s_query)), read_count, timeout=timeout)
+    total = await transport.read(build_count(name_objects(start.s_query)), read_count, timeout=timeout)
     return total if start.results_limit is None else min(total, start.results_limit)
 
 
@@ -72,25 +69,3 @@ def check_countable(start: Start) -> None:
             f"{start.query!r}: say it as an s_query, or leave max_matches out"
         )
         raise InvalidRequestError(message)
-
-
-def _counted_query(s_query: SQuery | None) -> SQuery:
-    """The search that finds what a job with this query acts on.
-
-    A job acts on leads. A search has no such default that anybody documents, so that it is told, unless the query names
-    its objects itself: contacts are then counted, and each lead that they lead to has at least one.
-    """
-    if not s_query:
-        return ALL_LEADS
-    if any(node.get("type") == "object_type" for node in _own_nodes(s_query)):
-        return s_query
-    return {"type": "and", "queries": [ALL_LEADS, s_query]}
-
-
-def _own_nodes(node: object) -> Iterator[Mapping[str, Any]]:
-    """The nodes that speak of the objects searched for, and not of those that are related to them."""
-    if isinstance(node, Mapping):
-        yield node
-        children = node.get("queries")
-        for child in (*(children if isinstance(children, list) else ()), node.get("query")):
-            yield from _own_nodes(child)

@@ -7,7 +7,6 @@ carries what they do not foresee.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, cast
@@ -30,13 +29,19 @@ from closebulk_async.models import (
     Kind,
     SequenceActionType,
 )
+from closebulk_async.plain_json import to_plain_json
+from closebulk_async.query import Query, to_query_dict
 
 if TYPE_CHECKING:
     from enum import StrEnum
 
 A_co = TypeVar("A_co", bound=BulkAction, covariant=True)
-SQuery: TypeAlias = Mapping[str, Any]
-"""An Advanced-Filtering query, as the service spells it."""
+SQuery: TypeAlias = Query | Mapping[str, Any]
+"""An Advanced-Filtering query: a value of this package, or the JSON object that the service takes."""
+
+
+def _to_s_query(s_query: SQuery | None) -> Mapping[str, Any] | None:
+    return None if s_query is None else to_query_dict(s_query, name="s_query")
 
 
 @attrs.frozen(kw_only=True)
@@ -63,7 +68,7 @@ class _Start(Generic[A_co]):
     """The keyword that decides which rule holds."""
     not_sent: ClassVar[frozenset[str]] = frozenset({"allow_all", "all_sequences", "extra"})
 
-    s_query: SQuery | None = None
+    s_query: Mapping[str, Any] | None = attrs.field(default=None, converter=_to_s_query)
     query: str | None = None
     results_limit: int | None = None
     sort: Sequence[Mapping[str, Any]] | None = None
@@ -267,7 +272,6 @@ def _check_rule(start: _Start[Any]) -> None:
 
 _TYPES: Mapping[str, type] = MappingProxyType(
     {
-        "s_query": Mapping,
         "query": str,
         "send_done_email": bool,
         "sort": Sequence,
@@ -312,26 +316,3 @@ def _to_canonical_json(body: Mapping[str, object], *, kind: Kind) -> bytes:
     except TypeError as exc:  # an integer beyond 64 bits, half of a surrogate pair, more than 254 levels
         message = f"{kind}: this cannot be sent as JSON: {exc}"
         raise InvalidRequestError(message) from exc
-
-
-def to_plain_json(value: object, *, path: str) -> object:
-    """A copy of dicts, lists and scalars. Raises InvalidRequestError, naming the place, for what JSON does not know.
-
-    The service refuses NaN and Infinity, and a fast encoder would turn them into null without a word.
-    """
-    if isinstance(value, float) and not math.isfinite(value):
-        message = f"{path} is {value!r}: JSON knows finite numbers only"
-        raise InvalidRequestError(message)
-    if isinstance(value, float):
-        return float(value)  # the encoder does not take subclasses, such as numpy's
-    if value is None or isinstance(value, str | int):
-        return value
-    if isinstance(value, Mapping):
-        if strange := [key for key in value if not isinstance(key, str)]:
-            message = f"{path} has the key {strange[0]!r}, and keys of JSON are texts"
-            raise InvalidRequestError(message)
-        return {key: to_plain_json(item, path=f"{path}.{key}") for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain_json(item, path=f"{path}.{index}") for index, item in enumerate(value)]
-    message = f"{path} is a {type(value).__name__}, which JSON does not know: {value!r}"
-    raise InvalidRequestError(message)

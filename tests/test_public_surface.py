@@ -82,6 +82,9 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "policy": ("PollPolicy", "RetryPolicy", "StartPolicy", "Timeouts"),
     "progress": ("Progress",),
     "guard": (),
+    "conditions": (),
+    "parts": (),
+    "plain_json": (),
     "ratelimit": ("RateLimit",),
     "starting": (),
     "starts": ("DeleteStart", "EditStart", "EmailStart", "SequenceStart"),
@@ -136,6 +139,8 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "exports": (),
     "sourcing": (),
     "downloads": (),
+    "query": ("Query", "by_id", "raw", "saved_search", "text_search"),
+    "fields": ("address", "contact", "contact_email", "contact_phone", "contact_url", "lead"),
     "webhook_models": ("Webhook", "WebhookEvent", "WebhookStatus"),
     "subscriptions": ("Webhooks",),
     "listing": (),
@@ -155,7 +160,12 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
 PROGRAMS = frozenset({"webhooks", "cli", "dashboard", "integrations", "testing", "simulator"})
 """What is used by its own module name, so that importing the package costs nothing of it."""
 
-WITHOUT_AIOHTTP = ("closebulk_async.models", "closebulk_async.guard", "closebulk_async.errors")
+WITHOUT_AIOHTTP = (
+    "closebulk_async.models",
+    "closebulk_async.guard",
+    "closebulk_async.fields",
+    "closebulk_async.errors",
+)
 HEAVY = frozenset({"typer", "rich", "pytest", "aiohttp.web", "closebulk_async.simulator", "closebulk_async.testing"})
 
 
