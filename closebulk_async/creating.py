@@ -14,6 +14,7 @@ from closebulk_async.clock import Clock
 from closebulk_async.counting import check_matches
 from closebulk_async.errors import (
     AmbiguousStartError,
+    AuthenticationError,
     BlockedStartError,
     CloseBulkError,
     IdempotencyConflictError,
@@ -135,6 +136,8 @@ class Creation:
         """That of this start's own POST."""
         self._first: Intent | None = None
         """The intent as it was in doubt, before it was sent once more."""
+        self._was_refused = False
+        """Its POST was answered with a 401, after which there was a fresh token."""
         self._is_heir = False
         """It holds the intent of a dead owner, which nobody else can send any more."""
         self.intent_id: str | None = None
@@ -222,6 +225,12 @@ class Creation:
         except AmbiguousStartError as exc:
             self._doubt = exc.offer(shop.recovery.reconcile)
             return exc.intent
+        except AuthenticationError as exc:
+            if self._was_refused or self._delivery.is_withdrawn or not await shop.transport.renew(self._delivery):
+                raise
+            self._was_refused = True
+            shop.transport.note_repeat(request, str(exc), self._patience, 0.0)
+            return await shop.recovery.get(held.id)
         except (RateLimitedError, TransportError) as exc:
             delay = shop.transport.delay_after(exc, request.group, self._patience)
             if delay is None or self._delivery.is_withdrawn or not shop.transport.is_open:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from closebulk_async.auth import Auth
+from closebulk_async.auth import Auth, RenewableAuth
 from closebulk_async.clock import Clock
 from closebulk_async.errors import InvalidRequestError
 from closebulk_async.policy import RetryPolicy, Timeouts
@@ -31,23 +31,26 @@ class Settings:
     tz_offset: float | None = None
     user_agent: str | None = None
 
+    @property
+    def renewable(self) -> RenewableAuth | None:
+        """The auth, where its header changes."""
+        return self.auth if isinstance(self.auth, RenewableAuth) else None
+
     def headers(self) -> dict[str, str]:
-        """The headers of every request."""
-        headers = {
-            "Accept": "application/json",
-            "Authorization": self.auth.header(),
-            "User-Agent": self.user_agent or f"closebulk-async/{__version__}",
-        }
+        """The headers of every request; that of an auth whose header changes is added to each."""
+        headers = {"Accept": "application/json", "User-Agent": self.user_agent or f"closebulk-async/{__version__}"}
+        if self.renewable is None:
+            headers["Authorization"] = self.auth.header()
         if self.tz_offset is not None:  # 0 is a legal offset
             headers["x-tz-offset"] = f"{self.tz_offset:g}"
         return headers
 
 
-def check_base_url(url: str) -> str:
+def check_base_url(url: str, *, name: str = "base_url") -> str:
     """`url` without its trailing slash. Raises InvalidRequestError: a key goes over plain HTTP to this machine only."""
     text = url if isinstance(url, str) else ""
     if "@" in text:  # judged first: the other messages show the URL
-        message = "base_url holds a user or a password: pass api_key or auth instead"
+        message = f"{name} holds a user or a password: pass api_key or auth instead"
         raise InvalidRequestError(message)
     try:
         parts = urlsplit(text)
@@ -55,10 +58,10 @@ def check_base_url(url: str) -> str:
     except ValueError:  # half an IPv6 address, or a port that is no number
         parts, is_odd = urlsplit(""), True
     if parts.scheme not in {"http", "https"} or not parts.hostname or is_odd:
-        message = f"base_url must be like https://api.close.com/api/v1 and is {url!r}"
+        message = f"{name} must be like https://api.close.com/api/v1 and is {url!r}"
         raise InvalidRequestError(message)
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        message = f"base_url {url!r} is not encrypted: over http:// a key goes to 127.0.0.1, ::1 and localhost only"
+        message = f"{name} {url!r} is not encrypted: over http:// a key goes to 127.0.0.1, ::1 and localhost only"
         raise InvalidRequestError(message)
     return url.rstrip("/")
 
