@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from closebulk_async.client import CloseBulk
     from closebulk_async.clock import Clock, SystemClock
     from closebulk_async.counting import Preview
+    from closebulk_async.downloads import Download, DownloadProgress
     from closebulk_async.endpoints import BulkActions
     from closebulk_async.errors import (
         AmbiguousStartError,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         PermissionDeniedError,
         PlanLimitError,
         RateLimitedError,
+        SearchIncompleteError,
         ServerError,
         SignatureKeyNotShown,
         StartError,
@@ -54,7 +56,10 @@ if TYPE_CHECKING:
         WaitTimeout,
         WatchLostError,
     )
+    from closebulk_async.export_wire import DateFormat, ExportFormat, LeadExportType
+    from closebulk_async.exports import Exports
     from closebulk_async.fields import address, contact, contact_email, contact_phone, contact_url, lead
+    from closebulk_async.grants import exchange_code, revoke_token
     from closebulk_async.intents import Fence, Intent, Sighting, State
     from closebulk_async.journal import Journal, MemoryJournal
     from closebulk_async.limiter import Limiter, MemoryLimiter
@@ -78,12 +83,16 @@ if TYPE_CHECKING:
         SequenceActionType,
         Status,
     )
+    from closebulk_async.oauth import OAuth
+    from closebulk_async.oauth_wire import OAuthToken, authorize_url
     from closebulk_async.outcomes import ObjectOutcome, Outcomes, OutcomeSummary
     from closebulk_async.policy import PollPolicy, RetryPolicy, StartPolicy, Timeouts
     from closebulk_async.progress import Progress
     from closebulk_async.query import Query, by_id, raw, saved_search, text_search
     from closebulk_async.ratelimit import RateLimit
     from closebulk_async.recovering import Recovered
+    from closebulk_async.search import Search
+    from closebulk_async.search_wire import Hit, SortKey, asc, desc
     from closebulk_async.signing import verify_webhook
     from closebulk_async.sqlite_journal import SqliteJournal
     from closebulk_async.starts import DeleteStart, EditStart, EmailStart, SequenceStart
@@ -134,18 +143,24 @@ __all__ = [
     "CloseBulkError",
     "ContactPreference",
     "CustomFieldOperation",
+    "DateFormat",
     "DecodeError",
     "DeleteStart",
+    "Download",
+    "DownloadProgress",
     "DuplicateWebhookError",
     "EditStart",
     "EditType",
     "EmailStart",
     "Event",
     "Export",
+    "ExportFormat",
     "ExportStatus",
+    "Exports",
     "Fence",
     "FieldNotRequested",
     "GroupLimits",
+    "Hit",
     "Hook",
     "IdempotencyConflictError",
     "Intent",
@@ -156,11 +171,14 @@ __all__ = [
     "Journal",
     "JournalError",
     "Kind",
+    "LeadExportType",
     "Limiter",
     "LogHook",
     "MemoryJournal",
     "MemoryLimiter",
     "NotFoundError",
+    "OAuth",
+    "OAuthToken",
     "ObjectOutcome",
     "Outcome",
     "OutcomeSummary",
@@ -180,6 +198,8 @@ __all__ = [
     "RequestEnded",
     "RequestRepeated",
     "RetryPolicy",
+    "Search",
+    "SearchIncompleteError",
     "SequenceActionType",
     "SequenceStart",
     "ServerError",
@@ -187,6 +207,7 @@ __all__ = [
     "Sight",
     "Sighting",
     "SignatureKeyNotShown",
+    "SortKey",
     "SqliteJournal",
     "StartError",
     "StartMoved",
@@ -215,14 +236,19 @@ __all__ = [
     "Webhooks",
     "__version__",
     "address",
+    "asc",
+    "authorize_url",
     "by_id",
     "contact",
     "contact_email",
     "contact_phone",
     "contact_url",
+    "desc",
+    "exchange_code",
     "job_events",
     "lead",
     "raw",
+    "revoke_token",
     "saved_search",
     "text_search",
     "verify_webhook",
@@ -262,6 +288,7 @@ _MODULE_OF = {
     "PermissionDeniedError": "errors",
     "PlanLimitError": "errors",
     "RateLimitedError": "errors",
+    "SearchIncompleteError": "errors",
     "ServerError": "errors",
     "SignatureKeyNotShown": "errors",
     "StartError": "errors",
@@ -341,6 +368,22 @@ _MODULE_OF = {
     "contact_phone": "fields",
     "contact_url": "fields",
     "lead": "fields",
+    "OAuth": "oauth",
+    "OAuthToken": "oauth_wire",
+    "authorize_url": "oauth_wire",
+    "exchange_code": "grants",
+    "revoke_token": "grants",
+    "Search": "search",
+    "Hit": "search_wire",
+    "SortKey": "search_wire",
+    "asc": "search_wire",
+    "desc": "search_wire",
+    "Exports": "exports",
+    "DateFormat": "export_wire",
+    "ExportFormat": "export_wire",
+    "LeadExportType": "export_wire",
+    "Download": "downloads",
+    "DownloadProgress": "downloads",
     "__version__": "version",
     "Wait": "waiting",
     "Webhook": "webhook_models",

@@ -29,6 +29,8 @@ TOKEN_PATH = "/oauth2/token/"  # noqa: S105 - a path
 REVOKE_PATH = "/oauth2/revoke/"
 AUTHORIZE_PATH = "/oauth2/authorize/"
 
+BASE_URL = "https://api.close.com/api/v1"
+
 API_HOST, APP_HOST = "api.close.com", "app.close.com"
 """The API has its token endpoint on its own host; its users log in on another one."""
 
@@ -134,3 +136,16 @@ def describe_refusal(response: Response) -> str:
 def is_final_refusal(status: int) -> bool:
     """Whether the same grant will be refused for ever: RFC 6749 has 400, and 401 for the app's own credentials."""
     return status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}
+
+
+def authorize_url(client_id: str, *, state: str, redirect_uri: str | None = None, base_url: str = BASE_URL) -> str:
+    """Where a user's browser is sent to allow the app.
+
+    It comes back to the app's redirect address with `code` or `error`, and with `state`, which should be random and has
+    to be compared: that it comes back at all is how OAuth has it, and not in the vendor's documentation. `redirect_uri`
+    is for an app with several addresses; the vendor wants https.
+    """
+    query = {"client_id": client_id, "response_type": "code", "state": state}
+    if redirect_uri is not None:
+        query["redirect_uri"] = redirect_uri
+    return f"{authorize_endpoint(base_url)}?{urlencode(query)}"
