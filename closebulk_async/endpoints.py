@@ -1,4 +1,4 @@
-"""The endpoints of the four kinds: `close.emails`, `.deletes`, `.edits`, `.sequence_subscriptions`."""
+"""What endpoints have in common: of all jobs, exports among them, and of the four kinds of bulk action."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, Unpack, cast
 
 from closebulk_async.counting import Preview
-from closebulk_async.models import BulkAction, Kind, Status
+from closebulk_async.models import BulkAction, Job, Kind, Status
 from closebulk_async.operations import (
     ActionLike,
     Engine,
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from closebulk_async.starts import Start
     from closebulk_async.waiting import Wait
 
-A = TypeVar("A", bound=BulkAction)
+A = TypeVar("A", bound=Job)
+B = TypeVar("B", bound=BulkAction)
 E = TypeVar("E", bound="BulkActions[Any]")
 P = ParamSpec("P")
 
 
-class BulkActions(Generic[A]):
-    """What the endpoints of all kinds can do."""
+class Jobs(Generic[A]):
+    """What the endpoints of all jobs can do: read them and wait for them."""
 
     kind: ClassVar[Kind]
-    start_class: ClassVar[type[Start]]
 
     def __init__(self, engine: Engine) -> None:
         """Made by the client."""
@@ -90,18 +90,6 @@ class BulkActions(Generic[A]):
             self._engine, self.kind, fields=fields, page_size=page_size, max_items=max_items, filters=filters
         )
 
-    async def pause(self, action: ActionLike[A]) -> A:
-        """Pause an action that runs. It can be resumed for seven days.
-
-        Objects under way may still be processed, so that the returned action may not say `paused` yet. Unconfirmed: the
-        vendor names the body of this request, but neither verb nor URL.
-        """
-        return await set_status(self._engine, self._ref(action), Status.PAUSED)
-
-    async def resume(self, action: ActionLike[A]) -> A:
-        """Let a paused action go on. Verb and URL are unconfirmed, as with `pause`."""
-        return await set_status(self._engine, self._ref(action), Status.RESUMING)
-
     def wait_until_done(self, action: ActionLike[A], **options: Unpack[WaitKeywords]) -> Wait[A]:
         """Wait for the end of an action: iterate for progress, await for the action.
 
@@ -115,8 +103,26 @@ class BulkActions(Generic[A]):
     def _ref(self, action: ActionLike[A]) -> JobRef[A]:
         return to_ref(action, kind=self.kind)
 
-    async def _create(self, keywords: Mapping[str, Any]) -> A:
-        return cast("A", await start_action(self._engine, *split_keywords(self.start_class, keywords)))
+
+class BulkActions(Jobs[B]):
+    """What the endpoints of all kinds of bulk action can do."""
+
+    start_class: ClassVar[type[Start]]
+
+    async def pause(self, action: ActionLike[B]) -> B:
+        """Pause an action that runs. It can be resumed for seven days.
+
+        Objects under way may still be processed, so that the returned action may not say `paused` yet. Unconfirmed: the
+        vendor names the body of this request, but neither verb nor URL.
+        """
+        return await set_status(self._engine, self._ref(action), Status.PAUSED)
+
+    async def resume(self, action: ActionLike[B]) -> B:
+        """Let a paused action go on. Verb and URL are unconfirmed, as with `pause`."""
+        return await set_status(self._engine, self._ref(action), Status.RESUMING)
+
+    async def _create(self, keywords: Mapping[str, Any]) -> B:
+        return cast("B", await start_action(self._engine, *split_keywords(self.start_class, keywords)))
 
     async def _preview(self, keywords: Mapping[str, Any]) -> Preview:
         return await preview_action(self._engine, *split_keywords(self.start_class, keywords))

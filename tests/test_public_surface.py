@@ -147,6 +147,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "grants": ("exchange_code", "revoke_token"),
     "search": ("Search",),
     "search_wire": ("Hit", "SortKey", "asc", "desc"),
+    "seeking": (),
     "webhook_models": ("Webhook", "WebhookEvent", "WebhookStatus"),
     "subscriptions": ("Webhooks",),
     "listing": (),

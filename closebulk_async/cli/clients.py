@@ -31,4 +31,5 @@ def endpoint_of(close: CloseBulk, kind: Kind) -> Any:  # noqa: ANN401 - its keyw
         Kind.DELETE: close.deletes,
         Kind.EDIT: close.edits,
         Kind.SEQUENCE_SUBSCRIPTION: close.sequence_subscriptions,
+        Kind.EXPORT: close.exports,
     }[kind]
