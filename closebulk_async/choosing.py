@@ -8,13 +8,13 @@ should, it stops reading any for a while, and every action is polled alone.
 from __future__ import annotations
 
 from bisect import insort
-from collections import deque
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from closebulk_async.listing import Listing
+from closebulk_async.seeking import Pause, Search
 from closebulk_async.wire import MAX_PAGE
 
 if TYPE_CHECKING:
@@ -48,18 +48,8 @@ POOR_PAGES = 4
 """Pages that showed less than half of what they were read for, and less than is worth a page, above the good ones,
 until no more are read."""
 
-LOST_WORTH_SEEKING = 4
-"""Due actions that stand nobody knows where, from which on pages are read to find them."""
-
 SEARCH = 1e5
 """The weight of a page of a search, when it is its turn: more than any has that shows what is known to stand there."""
-
-SEARCHED_IN_VAIN = 4
-"""Pages in a row that find fewer lost actions than they are, after which a search rests.
-
-A page that finds one saves more than it costs: without a place, an action takes a request of its own for each poll. One
-in vain says little where every other row is somebody else's, nor do the first ones, which may have been read before.
-"""
 
 WORTH_A_PAGE = 2
 """Actions that a page has to show to be cheaper than asking for each."""
@@ -138,79 +128,6 @@ class Errand:
         return any(target.whole is None for target in self.targets)
 
 
-class Pause:
-    """When something may be tried again that did not work: after a minute, and then twice as late each time."""
-
-    FIRST, MOST = 60.0, 3600.0
-
-    def __init__(self) -> None:
-        """It may be tried."""
-        self._until = -1.0
-        self._next = self.FIRST
-
-    def begin(self, now: float) -> None:
-        """It did not work."""
-        self._until = now + self._next
-        self._next = min(self.MOST, 2 * self._next)
-
-    def end(self) -> None:
-        """It worked: the next pause is as short as the first."""
-        self._next = self.FIRST
-
-    def is_over(self, now: float) -> bool:
-        """Whether it may be tried."""
-        return now >= self._until
-
-
-class Search:
-    """Reads page after page for actions that stand nobody knows where, as long as that finds enough of them.
-
-    It gets every other request while it lasts: what it finds is cheaper to poll ever after, and the others go on.
-    """
-
-    def __init__(self, listing: Listing) -> None:
-        """Begin at the first row."""
-        self._listing = listing
-        self._place: float | None = None
-        self._found: deque[int] = deque(maxlen=SEARCHED_IN_VAIN)
-        """Lost actions on each of the latest pages."""
-        self._pause = Pause()
-        self._is_its_turn = True
-        self._is_under_way = False
-
-    def propose(self, lost: Sequence[Target], now: float) -> Errand | None:
-        """The next page, for `lost`; None where they are too few, or reading on would not find them."""
-        value = SEARCH if self._is_its_turn else 0.0
-        self._is_its_turn = True  # unless this one is read
-        if len(lost) < LOST_WORTH_SEEKING or self._is_under_way or not self._pause.is_over(now):
-            return None
-        if self._place is None:
-            self._place = self._listing.place_of(0)
-        return Errand(list(lost[:MAX_PAGE]), place=self._place, is_search=True, value=value)
-
-    def begin(self) -> None:
-        """The page that was proposed is being read."""
-        self._is_under_way, self._is_its_turn = True, False
-
-    def end(self) -> None:
-        """It is read no longer, well or not."""
-        self._is_under_way = False
-
-    def learn(self, *, found: int, ends_at: int, has_more: bool, now: float) -> None:
-        """Take in how many a page has found that ended before the row `ends_at`."""
-        self._found.append(found)
-        self._place = self._listing.place_of(ends_at) if has_more else None
-        if found:
-            self._pause.end()
-        if not has_more or (len(self._found) == SEARCHED_IN_VAIN and sum(self._found) < SEARCHED_IN_VAIN):
-            self._pause.begin(now)
-            self._found.clear()
-
-    def restart(self) -> None:
-        """Begin at the first row again: where it had come to means nothing any more."""
-        self._place = None
-
-
 class Chooser:
     """Chooses the requests of one kind."""
 
@@ -222,16 +139,16 @@ class Chooser:
         self._planned_at = 0.0
         self._lost: list[Target] = []
         """Due, by the latest plan, and nobody knows where they stand."""
-        self._at_front: Sequence[Target] = ()
-        """New ones that were expected on the first page, by the latest plan."""
+        self._awaited: Sequence[Target] = ()
+        """New ones that were expected where new rows appear, by the latest plan."""
         self._poor_pages = 0
         self._trial: Literal["alone", "page"] | None = None
         """After a page that failed: an action alone is to show whether the service answers, and then a page again."""
         self._pages = Pause()
         self._newcomers_lead = 1.0
-        """The share of new actions that stood on the first page, of late."""
+        """The share of new actions that stood where new rows appear, of late."""
         self._newcomers = Pause()
-        self._first_page_shows = 0
+        self._newest_page_shows = 0
 
     def choose(self, due: Sequence[Target], *, now: float) -> Errand:
         """What to ask for next. `due` is not empty, and those that have waited longest come first."""
@@ -243,7 +160,7 @@ class Chooser:
         self._lost = [one for one in self._lost if one.is_waiting and one.place is None and not one.is_urgent]
         if self._trial == "alone":
             return Errand([due[0]])
-        search = self._search.propose(self._lost, now) if self._pages.is_over(now) else None
+        search = self._propose_search(now)
         while self._plan and (search is None or self._plan[-1].value > search.value):
             errand = self._plan.pop()
             left = [target for target in errand.targets if target.is_waiting and not errand.has_missed(target)]
@@ -253,6 +170,16 @@ class Chooser:
                 insort(self._plan, _together(left, errand.place, now), key=attrgetter("value"))
         return Errand([due[0]]) if search is None else self._find_row(search)
 
+    def _propose_search(self, now: float) -> Errand | None:
+        if not self._pages.is_over(now):
+            return None
+        value = SEARCH if self._search.is_its_turn else 0.0
+        self._search.is_its_turn = True  # unless this one is read
+        place = self._search.propose(len(self._lost), now)
+        if place is None:
+            return None
+        return Errand(self._lost[:MAX_PAGE], place=place, is_search=True, value=value)
+
     def _find_row(self, errand: Errand) -> Errand:
         """Say where its page begins, by what is known now: rows come while an errand waits for its turn."""
         if errand.place is not None:
@@ -261,6 +188,11 @@ class Chooser:
         if errand.is_search:
             self._search.begin()
         return errand
+
+    def note_refusal(self, errand: Errand, now: float) -> None:
+        """A page is refused, and will be: none is read for a while, unless a search had only gone too far."""
+        if not (errand.is_search and self._search.refuse(now)):
+            self.shun_pages(now)
 
     def shun_pages(self, now: float) -> None:
         """Read none for a while."""
@@ -311,15 +243,20 @@ class Chooser:
     def _judge(self, errand: Errand, seen: set[Target], *, n_rows: int, has_more: bool, now: float) -> None:
         """Whether the page was worth it, before what it showed is taken in."""
         missing = [target for target in errand.targets if target not in seen]
-        if errand.skip == 0:
-            self._first_page_shows = len(seen)
+        tail = self._search.tail
+        if errand.skip == 0 if tail is None else not has_more:
+            self._newest_page_shows = len(seen)
             # More may have been expected there than one errand is sent for.
-            missing += [target for target in self._at_front if target not in seen and _is_new(target)]
-            self._at_front = []
+            missing += [target for target in self._awaited if target not in seen and _is_new(target)]
+            self._awaited = []
         if errand.is_search:
             found = sum(target.place is None for target in seen)
-            self._search.learn(found=found, ends_at=(errand.skip or 0) + n_rows, has_more=has_more, now=now)
+            self._search.learn(found=found, began_at=errand.skip or 0, n_rows=n_rows, has_more=has_more, now=now)
+            if tail is None and self._search.tail is not None:
+                self._newcomers, self._newcomers_lead = Pause(), 1.0  # now it is known where they stand
         else:
+            if tail is not None:
+                self._search.tail = max(tail, (errand.skip or 0) + n_rows)
             self._judge_newcomers([target for target in errand.targets if _is_new(target)], seen, now)
             known = [target for target in errand.targets if target.place is not None]
             if known:
@@ -354,18 +291,21 @@ class Chooser:
         newcomers = [target for target in due if _is_new(target)]
         lost = [target for target in due if target.place is None and target.misses]
         standing = [(place, target) for target in due if (place := target.place) is not None]
-        if newcomers and self._is_front_worth(len(newcomers), now):
-            front = self._listing.place_of(0)
-            standing += [(front, target) for target in newcomers]
-            self._at_front = newcomers
+        if newcomers and self._is_newest_page_worth(len(newcomers), now):
+            self._awaited = newcomers
+            if self._search.tail is None:
+                front = self._listing.place_of(0)
+                standing += [(front, target) for target in newcomers]
+            else:  # not together with those before them: a page that began there might end among the new ones
+                yield _together(newcomers[:MAX_PAGE], self._listing.place_of(self._search.tail), now)
         else:
             lost += newcomers
         yield from self._make_pages(standing, now, is_behind=now - (due[0].due_since or now) > BEHIND)
         yield from (_alone(target, now) for target in lost)
         self._lost = lost
 
-    def _is_front_worth(self, n_newcomers: int, now: float) -> bool:
-        return self._newcomers.is_over(now) and max(n_newcomers, self._first_page_shows) >= WORTH_A_PAGE
+    def _is_newest_page_worth(self, n_newcomers: int, now: float) -> bool:
+        return self._newcomers.is_over(now) and max(n_newcomers, self._newest_page_shows) >= WORTH_A_PAGE
 
     def _make_pages(self, standing: list[tuple[float, Target]], now: float, *, is_behind: bool) -> Iterator[Errand]:
         """The pages that show those that stand somewhere.

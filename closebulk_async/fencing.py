@@ -17,6 +17,7 @@ import attrs
 
 from closebulk_async.errors import BadRequestError, ClientClosedError, UnfencedStartError
 from closebulk_async.intents import Fence
+from closebulk_async.listing import TailFinder
 from closebulk_async.models import BULK_KINDS, BulkAction, Kind, Page
 from closebulk_async.wire import Request, Response, build_list, read_page, server_time
 
@@ -183,22 +184,16 @@ class _Pages:
 
 async def _find_tail(pages: _Pages, *, known: int, page_size: int) -> _Tail:
     """Where the list ends, of which `known` rows were seen: by doubling, then by halving."""
-    low, high = known, None
-    while high is None or low < high:
-        middle = 2 * low if high is None else (low + high) // 2
-        probe = low if high is not None and high - low <= page_size else middle
+    finder = TailFinder(known=known, page_size=page_size)
+    while finder.length is None:
+        probe = finder.probe
         try:
             page = await pages.fetch(probe)
         except BadRequestError as exc:
             message = f"the service does not let the list be read from row {probe} on: {exc}"
             raise UnfencedStartError(message) from exc
-        if not page.data:
-            high = probe
-        elif not page.has_more:
-            return _Tail(probe + len(page.data), page_size)
-        else:
-            low = probe + len(page.data)
-    return _Tail(low, page_size)
+        finder.learn(began_at=probe, n_rows=len(page.data), has_more=page.has_more)
+    return _Tail(finder.length, page_size)
 
 
 @attrs.define(eq=False)

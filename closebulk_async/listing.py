@@ -103,3 +103,33 @@ class Listing:
         elif ratios := [index / place for place, index in seen if place >= PLACES_THAT_SCALE]:
             self._growth += WEIGHT * (median(ratios) - self._growth)
         return False
+
+
+class TailFinder:
+    """Finds where a list ends, whose length nobody tells: by doubling, then by halving."""
+
+    def __init__(self, *, known: int, page_size: int) -> None:
+        """So many rows were seen, and there are more."""
+        self.length: int | None = None
+        """Rows of the list, once that is found."""
+        self._page_size = page_size
+        self._low = known
+        self._high: int | None = None
+
+    @property
+    def probe(self) -> int:
+        """The first row of the page that is to be read next."""
+        if self._high is None:
+            return 2 * self._low
+        return self._low if self._high - self._low <= self._page_size else (self._low + self._high) // 2
+
+    def learn(self, *, began_at: int, n_rows: int, has_more: bool) -> None:
+        """Take in what a page has shown that began at that row."""
+        if not n_rows:
+            self._high = began_at
+        elif has_more:
+            self._low = began_at + n_rows
+        else:
+            self.length = began_at + n_rows
+        if self.length is None and self._high is not None and self._low >= self._high:
+            self.length = self._low

@@ -186,7 +186,7 @@ class Desk:
             if errand.skip is None or not isinstance(exc, REFUSED):
                 raise
             logger.info("%s actions are polled one by one for a while: %s", self._kind, exc)
-            self._chooser.shun_pages(self._clock.monotonic())
+            self._chooser.note_refusal(errand, self._clock.monotonic())
             shown = []
         else:
             self._report(errand, found=len(shown))

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from closebulk_async import BulkEmail, JobRef, PollPolicy
-from closebulk_async.choosing import FEW, PLAN_LASTS, POOR_PAGES, Chooser, Errand, Pause, Target
+from closebulk_async.choosing import FEW, PLAN_LASTS, POOR_PAGES, Chooser, Errand, Target
 from closebulk_async.models import Kind
+from closebulk_async.seeking import Pause
 from closebulk_async.wire import MAX_PAGE
 from tests.strategies import patient
 
@@ -70,6 +71,11 @@ class List:
     def send(self, now: float = 0.0) -> Errand:
         """Choose one request, answer it, and let those that it showed be due no more."""
         errand = self.chooser.choose([job for job in self.due if job.is_waiting], now=now)
+        self.answer(errand, now)
+        return errand
+
+    def answer(self, errand: Errand, now: float = 0.0) -> None:
+        """Answer a request, and let those that it showed be due no more."""
         self.errands.append(errand)
         for target in errand.targets:
             assert target.is_waiting
@@ -92,7 +98,6 @@ class List:
         for target in shown:
             target.due_since, target.is_urgent = None, False
         self.due = [job for job in self.due if job.due_since is not None]
-        return errand
 
     def answer_all(self, now: float = 0.0) -> list[Errand]:
         """Send requests until nobody is due."""
@@ -276,7 +281,7 @@ def test_new_ones_are_not_looked_for_where_they_never_stand() -> None:
     listed = List([None] * 1000)
     first_pages = 0
     for now in range(60):
-        new = [Job(f"{now}_{number}") for number in range(2)]
+        new = [Job(f"{now:.0f}_{number}") for number in range(2)]
         listed.rows += new
         listed.ask(*new, now=float(now))
         first_pages += sum(errand.skip == 0 for errand in listed.answer_all(float(now)))
@@ -397,6 +402,50 @@ def test_first_pages_under_way_together_judge_new_ones_once() -> None:
     listed.ask(*newest, now=1.0)
     assert listed.send(1.0).skip == 0
     assert not listed.due
+
+
+def test_actions_at_the_end_of_a_long_list_are_found() -> None:
+    """The end takes some twenty requests to find; from then on new ones are looked for there."""
+    rows: list[Job | None] = [*[None] * 50_000, *jobs(1000)]
+    listed = List(rows)
+    listed.ask(*rows)
+    sent = listed.answer_all()
+    assert len(sent) < 80
+    for now in (1.0, 2.0, 3.0):
+        newest = [Job(f"{now:.0f}_{number}") for number in range(30)]
+        listed.rows += newest
+        listed.ask(*newest, now=now)
+        assert [len(errand.targets) for errand in listed.answer_all(now)] == [30]
+    listed.ask(*rows, now=10.0)
+    assert len(listed.answer_all(10.0)) <= 15  # 11 pages, and what stands just outside of them
+
+
+def test_few_are_not_sought_at_the_end() -> None:
+    """They cost less than to find it."""
+    rows: list[Job | None] = [*[None] * 50_000, *jobs(20)]
+    listed = List(rows)
+    listed.ask(*rows)
+    assert len(listed.answer_all()) <= 20 + 5
+
+
+def test_an_end_that_cannot_be_read_is_not_sought_again() -> None:
+    """A service that refuses rows so far on still shows pages from the beginning."""
+    rows: list[Job | None] = [*[None] * 50_000, *jobs(1000)]
+    listed = List(rows)
+    listed.ask(*rows)
+    while True:
+        errand = listed.chooser.choose([job for job in listed.due if job.is_waiting], now=0.0)
+        if errand.skip is not None and errand.skip >= 1000:
+            break
+        listed.answer(errand)
+    listed.chooser.note_refusal(errand, 0.0)
+    listed.chooser.end(errand)
+    sent = listed.answer_all()
+    assert all(errand.skip is None or errand.skip < 1000 for errand in sent)
+    newest = [Job("new0"), Job("new1")]
+    listed.rows[:0] = newest
+    listed.ask(*newest, now=100.0)
+    assert listed.send(100.0).skip == 0
 
 
 def test_only_one_page_of_a_search_is_under_way() -> None:

@@ -44,6 +44,7 @@ BANDS: Mapping[str, int] = {
     **dict.fromkeys(
         (
             "choosing",
+            "seeking",
             "polling",
             "waiters",
             "streams",

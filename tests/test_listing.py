@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from closebulk_async.listing import LARGEST_MARGIN, Listing
+from closebulk_async.listing import LARGEST_MARGIN, Listing, TailFinder
 
 histories = st.lists(st.lists(st.tuples(st.floats(0, 1e5), st.integers(0, 10**5)), max_size=5), max_size=30)
 """Pages of any content: the place and the row of each action on them."""
@@ -183,3 +183,16 @@ def test_places_that_were_given_wrongly_do_not_move_all_others() -> None:
         off = listing.place_of(1000)
         assert abs(listing.index_of(100.0) - 100) < 15
     assert abs(listing.index_of(off) - 1000) < 1
+
+
+@given(length=st.integers(2, 300_000), known=st.integers(1, 500), page_size=st.integers(1, 100), off=st.integers(0, 8))
+def test_the_end_of_a_list_is_found(length: int, known: int, page_size: int, off: int) -> None:
+    """However long it is, in some forty requests, also where pages begin a little before the row that was meant."""
+    finder, requests = TailFinder(known=min(known, length - 1), page_size=page_size), 0
+    while finder.length is None:
+        requests += 1
+        assert requests <= 45
+        began_at = max(0, finder.probe - min(off, page_size - 1))
+        shown = range(length)[began_at : began_at + page_size]
+        finder.learn(began_at=began_at, n_rows=len(shown), has_more=began_at + page_size < length)
+    assert finder.length == length
