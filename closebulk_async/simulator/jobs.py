@@ -47,7 +47,7 @@ class Job:
 
     Everything that a response says is a function of the instant it is asked for; only `pause` and `resume` change
     the object, and they call its `listeners`. `fixed` holds response fields that were set by hand and `without` names
-    those that are left out.
+    those that are left out. `lead_ids` are the leads it acts on, where its query was evaluated.
     """
 
     id: str
@@ -57,6 +57,7 @@ class Job:
     created_at: datetime
     organization_id: str
     user_id: str
+    lead_ids: tuple[str, ...] = field(default=(), repr=False)
     fixed: JsonObject = field(factory=dict)
     without: frozenset[str] = frozenset()
     listeners: Sequence[Callable[[Job], None]] = field(default=(), init=False, repr=False)

@@ -12,6 +12,7 @@ from .listing import ListOrder
 from .oauth_rules import OAuthRules
 from .plans import Plan
 from .searching import Matches
+from .search_rules import SearchRules
 from .webhook_rules import WebhookRules
 
 
@@ -25,8 +26,8 @@ class Knobs:
     `change_method` (the verb that pauses and resumes), `id_prefixes` (by kind, in place of those in the table).
     `limits` are the rate limits, None for none; `plan` is for jobs without one of their own. `matches` is how many
     leads a search finds, or a function of its query that says so; None finds the leads of the plan that is queued
-    first, or of `plan`. `webhook_rules` say how events come about and how reliably they are delivered,
-    `oauth_rules` how tokens are issued.
+    first, or of `plan`; once there are leads, the query itself decides, within `search_rules`. `webhook_rules` say how
+    events come about and how reliably they are delivered, `oauth_rules` how tokens are issued.
     """
 
     plan: Plan = field(factory=Plan)
@@ -42,3 +43,4 @@ class Knobs:
     matches: Matches = None
     webhook_rules: WebhookRules = field(factory=WebhookRules)
     oauth_rules: OAuthRules = field(factory=OAuthRules)
+    search_rules: SearchRules = field(factory=SearchRules)

@@ -67,6 +67,10 @@ def _interpolate(points: Sequence[Point], x: float) -> float:
     return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
 
 
+class Unsaid(int):
+    """The count of a plan that does not say one; it counts as any number does."""
+
+
 class PlanChanges(TypedDict, total=False):
     """The keywords of `Plan`, each optional."""
 
@@ -95,7 +99,7 @@ class Plan:
 
     duration: float = field(default=10.0, converter=to_seconds)
     ends: Literal["done", "error"] = "done"
-    n_objects: int = 100
+    n_objects: int = Unsaid(100)
     n_leads: int | None = None
     curve: Curve = field(default=to_curve("linear"), converter=to_curve)
     counting: float | None = field(default=None, converter=optional(to_seconds))
@@ -108,6 +112,11 @@ class Plan:
     def leads(self) -> int:
         """How many leads there are; as many as objects when the plan does not say."""
         return self.n_objects if self.n_leads is None else self.n_leads
+
+    @property
+    def says_counts(self) -> bool:
+        """Whether the plan was told how many objects or leads there are."""
+        return self.n_leads is not None or not isinstance(self.n_objects, Unsaid)
 
     @property
     def counted_after(self) -> float:

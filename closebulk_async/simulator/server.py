@@ -21,6 +21,7 @@ from .knobs import Knobs
 from .messages import Answer, Request
 from .plans import Duration, Plan, PlanChanges, to_seconds
 from .post_office import Delivery, PostOffice
+from .populating import Populating
 from .scripts import FaultScript, Scripted
 from .service import BASE_PATH, Service
 from .webhooks import JOB_EVENTS, Subscription
@@ -46,12 +47,12 @@ def _clock_or_system(clock: Clock | None) -> Clock:
 
 
 @define(kw_only=True, eq=False)
-class Simulator(Knobs):
+class Simulator(Knobs, Populating):
     """`async with Simulator() as sim:` serves until the block ends; the settings of `Knobs` are attributes of it.
 
     `clock` is what all its instants and waits come from, `port` 0 means any free one, `seed` makes the ids.
     `keep_requests` bounds the memory of `requests` and of `deliveries`. Left and entered again it serves the same jobs
-    on the same port.
+    on the same port. Leads are given to it as `Populating` says.
     """
 
     clock: Clock = field(default=None, converter=_clock_or_system)

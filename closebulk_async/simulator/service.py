@@ -17,8 +17,9 @@ from .limits import Limiter, Verdict
 from .listing import cut_page, matching, narrowed, read_fields, read_filters, read_window
 from .messages import Answer, Request, json_answer
 from .oauth import OAUTH_PATH, OAuth
+from .population import Population
 from .refusals import RefusedError, refused
-from .searching import answer_search
+from .searching import Searches, answer_search
 from .store import JobStore
 from .webhooks import Webhooks
 
@@ -57,6 +58,8 @@ class Service:
         )
         self._knobs = knobs
         self._limiter = Limiter()
+        self.population = Population(user_id=self.user_id, seed=seed)
+        self._searches = Searches(self.population, knobs, user_id=self.user_id, seed=seed)
         basic = base64.b64encode(f"{api_key}:".encode()).decode()
         self._credentials = {f"basic {basic}", *(f"bearer {token}" for token in bearer_tokens)}
 
@@ -151,7 +154,10 @@ class Service:
         return narrowed(row, request.query)
 
     def _search(self, request: Request) -> JsonObject:
-        return answer_search(read_object(request.body, request.headers), self._count_matches)
+        body = read_object(request.body, request.headers)
+        if self.population.leads:
+            return self._searches.answer(body, request)
+        return answer_search(body, self._count_matches)
 
     def _count_matches(self, query: JsonObject) -> int:
         matches = self._knobs.matches
@@ -176,7 +182,10 @@ class Service:
         results_limit = body.get("results_limit")
         job = Job(
             id=self.make_job_id(kind),
+        leads = self._searches.find_leads(body, request) if self.population.leads else None
             kind=kind,
+        if leads is not None and not plan.says_counts:
+            plan = evolve(plan, n_leads=len(leads), n_objects=len(leads))
             request=body,
             plan=plan.limited(results_limit if isinstance(results_limit, int) else None),
             created_at=request.at,
@@ -186,6 +195,7 @@ class Service:
         self.store.add(job)
         return job.snapshot(request.at, read_fields(request.query))
 
+            lead_ids=tuple(lead.id for lead in leads or ()),
     def _read(self, kind: Kind, job_id: str, request: Request) -> JsonObject:
         return self.store.find(kind, job_id, request.at).snapshot(request.at, read_fields(request.query))
 
