@@ -422,6 +422,12 @@ class Export(_Job):
     n_docs: int | None
     n_docs_processed: int | None
 
+    def __repr__(self) -> str:
+        # Whoever has what the link is signed with has the file; `to_dict()` shows it all the same.
+        link = getattr(self, "download_url", None) or ""
+        path, mark, query = link.partition("?")
+        return super().__repr__().replace(link, f"{path}?***") if mark and query else super().__repr__()
+
 
 BulkAction: TypeAlias = BulkEmail | BulkDelete | BulkEdit | BulkSequenceSubscription
 Job: TypeAlias = BulkAction | Export

@@ -13,10 +13,18 @@ import attrs
 
 from closebulk_async.convert import NOTHING_EXTRA, JSONValue, to_json_value
 from closebulk_async.errors import InvalidRequestError, SignatureKeyNotShown
-from closebulk_async.models import ID_PATTERN, BulkAction, JobRef, Kind, Phase, phase_of
+from closebulk_async.models import BULK_KINDS, ID_PATTERN, Job, JobRef, Kind, Phase, phase_of
 
 BULK_ACTION = "bulk_action."
 """What the `object_type` of an event begins with where a kind follows."""
+
+_KIND_OF_OBJECT: Mapping[str, Kind] = MappingProxyType(
+    {
+        **{f"{BULK_ACTION}{kind}": kind for kind in BULK_KINDS},
+        "export.lead": Kind.EXPORT,
+        "export.opportunity": Kind.EXPORT,
+    }
+)
 
 
 NEEDED = frozenset({"id", "action", "object_type", "object_id"})
@@ -101,12 +109,10 @@ class WebhookEvent(JSONValue):
     extra: Mapping[str, Any] = NOTHING_EXTRA
 
     @property
-    def ref(self) -> JobRef[BulkAction] | None:
-        """The bulk action that the event is about; None where it is about something else, or of an unknown kind."""
-        word, id_ = self.object_type.removeprefix(BULK_ACTION), self.object_id
-        if not self.object_type.startswith(BULK_ACTION) or word not in set(Kind):
-            return None
-        return JobRef(Kind(word), id_) if id_ is not None and ID_PATTERN.fullmatch(id_) else None
+    def ref(self) -> JobRef[Job] | None:
+        """The job that the event is about; None where it is about something else, or of an unknown kind."""
+        kind, id_ = _KIND_OF_OBJECT.get(self.object_type), self.object_id
+        return None if kind is None or id_ is None or not ID_PATTERN.fullmatch(id_) else JobRef(kind, id_)
 
     @property
     def is_rest(self) -> bool:

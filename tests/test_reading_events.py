@@ -152,12 +152,22 @@ def test_an_event_of_an_action_has_its_ref(kind: Kind) -> None:
     assert receive(write(object_type=f"bulk_action.{kind}", object_id="x_1")).ref == JobRef(kind, "x_1")
 
 
+@pytest.mark.parametrize("what", ["lead", "opportunity"])
+def test_an_event_of_an_export_has_its_ref(what: str) -> None:
+    """Of either kind, and its own words for a status mean to it what they mean elsewhere."""
+    event = receive(write(object_type=f"export.{what}", object_id="x_1", data={"status": "in_progress"}))
+    assert event.ref == JobRef(Kind.EXPORT, "x_1")
+    assert not event.is_rest
+    assert receive(write(object_type=f"export.{what}", action="updated", data={"status": "error"})).is_rest
+
+
 @pytest.mark.parametrize(
     ("object_type", "object_id"),
     [
         ("lead", "lead_1"),
         ("email", "bulkemail_1"),
-        ("export.lead", "expo_1"),
+        ("export.contact", "expo_1"),
+        ("bulk_action.export", "expo_1"),
         ("bulk_action.merge", "bulkmerge_1"),
         ("bulk_action.", "x"),
         ("bulk_action", "x"),
