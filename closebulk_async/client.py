@@ -16,12 +16,14 @@ from closebulk_async.clock import Clock, SystemClock
 from closebulk_async.creating import Workshop
 from closebulk_async.discovering import watch_active
 from closebulk_async.errors import AuthenticationError, InvalidRequestError
+from closebulk_async.exports import Exports
 from closebulk_async.fencing import Fences
 from closebulk_async.journal import Journal, MemoryJournal
 from closebulk_async.keeping import Bookkeeper
 from closebulk_async.kinds import BulkDeletes, BulkEdits, BulkEmails, BulkSequenceSubscriptions
 from closebulk_async.limiter import Limiter, Priority
 from closebulk_async.models import BulkAction, Job, JobRef, Kind, Status
+from closebulk_async.oauth_wire import BASE_URL
 from closebulk_async.operations import (
     DEFAULTABLE,
     ActionLike,
@@ -39,6 +41,7 @@ from closebulk_async.owning import Ownership
 from closebulk_async.policy import PollPolicy, RetryPolicy, StartPolicy, Timeouts
 from closebulk_async.reconciling import Reconciler
 from closebulk_async.recovering import Recovered, Recovery
+from closebulk_async.search import Search
 from closebulk_async.settings import (
     Settings,
     check_base_url,
@@ -67,8 +70,6 @@ if TYPE_CHECKING:
 
 A = TypeVar("A", bound=Job)
 
-BASE_URL = "https://api.close.com/api/v1"
-
 
 class ClientKeywords(TypedDict, total=False):
     """The keywords of `CloseBulk`."""
@@ -92,7 +93,7 @@ class ClientKeywords(TypedDict, total=False):
 class CloseBulk:
     """The client: `async with CloseBulk(api_key="api_…") as close:`.
 
-    Its endpoints are `emails`, `deletes`, `edits` and `sequence_subscriptions`. It opens its session at the first
+    Its endpoints are `emails`, `deletes`, `edits` and `sequence_subscriptions`, beside them `search`. It opens its session at the first
     request and closes it at the end of the block, or uses the caller's `session`, which it never closes. At the end,
     open waits raise ClientClosedError, and a start whose POST may have left is waited for; no action is ever touched
     by that.
@@ -183,10 +184,12 @@ class CloseBulk:
         )
         self._base_url = settings.base_url
         self.webhooks = Webhooks(transport)
+        self.search = Search(transport, clock=clock)
         self.emails = BulkEmails(self._engine)
         self.deletes = BulkDeletes(self._engine)
         self.edits = BulkEdits(self._engine)
         self.sequence_subscriptions = BulkSequenceSubscriptions(self._engine)
+        self.exports = Exports(self._engine)
 
     @classmethod
     def from_env(cls, api_key: str | None = None, **keywords: Unpack[ClientKeywords]) -> Self:

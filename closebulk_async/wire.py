@@ -199,16 +199,6 @@ def build_create(kind: Kind, body: bytes) -> Request:
     return Request(method="POST", path=KINDS[kind].path, body=body)
 
 
-def build_count(query: Mapping[str, Any]) -> Request:
-    """Count what an Advanced-Filtering query matches, without reading any of it."""
-    try:
-        body = orjson.dumps({"include_counts": True, "query": query, "results_limit": 0})
-    except TypeError as exc:  # it may stand one level deeper here than in a start
-        message = f"this query cannot be sent as JSON: {exc}"
-        raise InvalidRequestError(message) from exc
-    return Request(method="POST", path="/data/search/", body=body, only_reads=True)
-
-
 def build_set_status(ref: JobRef[Any], status: Status) -> Request:
     """Pause (`paused`) or resume (`resuming`) an action."""
     body = orjson.dumps({"status": status})
@@ -248,11 +238,11 @@ def read_action(kind: Kind, request: Request, response: Response) -> BulkAction:
         # Every read asks for both. Without an id nobody can go on, without a status nobody knows how far the job is.
         _, id_ = action.status, action.id
     except ValueError as exc:
-        raise _misfit(str(exc), request, response) from exc
+        raise misfit(str(exc), request, response) from exc
     except FieldNotRequested as exc:
-        raise _misfit(f"there is no {exc.field!r}", request, response) from exc
+        raise misfit(f"there is no {exc.field!r}", request, response) from exc
     if not ID_PATTERN.fullmatch(id_):
-        raise _misfit(f"'id' holds {id_!r}, which is no id", request, response)
+        raise misfit(f"'id' holds {id_!r}, which is no id", request, response)
     return cast("BulkAction", action)
 
 
@@ -261,7 +251,7 @@ def salvage_action(kind: Kind, response: Response) -> BulkAction | None:
 
     Whoever started a job must learn its id, even where the rest of the answer is not what the API promises.
     """
-    body = _parse_body(response.body)
+    body = parse_body(response.body)
     id_ = body.get("id") if isinstance(body, Mapping) else None
     if not isinstance(id_, str) or not ID_PATTERN.fullmatch(id_):
         return None
@@ -280,33 +270,18 @@ def read_page(kind: Kind, request: Request, response: Response) -> Page[Any]:
         rows, has_more = decode_page(response.body, KINDS[kind].model)
         _ = [row.id for row in rows]
     except ValueError as exc:
-        raise _misfit(str(exc), request, response) from exc
+        raise misfit(str(exc), request, response) from exc
     except FieldNotRequested as exc:
-        raise _misfit(f"a row has no {exc.field!r}", request, response) from exc
+        raise misfit(f"a row has no {exc.field!r}", request, response) from exc
     if has_more and not rows:
         # Paging goes on by the number of rows seen: from here it would ask for the same page for ever.
         message = "an empty page that says there are more"
-        raise _misfit(message, request, response)
+        raise misfit(message, request, response)
     return Page(rows, has_more)
 
 
-def read_count(request: Request, response: Response) -> int:
-    """How many objects a query matches, by the answer to `build_count`.
-
-    `total` is all of them; `limited` beside it is what the `results_limit` of the search leaves, here none. Raises the
-    APIError of the answer's status, or DecodeError.
-    """
-    check_status(request, response)
-    body = _parse_body(response.body)
-    count = body.get("count") if isinstance(body, Mapping) else None
-    total = count.get("total") if isinstance(count, Mapping) else None
-    if type(total) is not int or total < 0:
-        message = f"'count' holds {count!r}, where 'total' must be a number of objects"
-        raise _misfit(message, request, response)
-    return total
-
-
-def _misfit(message: str, request: Request, response: Response) -> DecodeError:
+def misfit(message: str, request: Request, response: Response) -> DecodeError:
+    """The error for a success whose body is not what the API promises."""
     return DecodeError(message, status=response.status, request=str(request), body=_text(response.body))
 
 
@@ -324,7 +299,7 @@ def check_status(request: Request, response: Response) -> None:
     """Raise the APIError of an answer that is no success."""
     if is_success(response.status):
         return
-    body = _parse_body(response.body)
+    body = parse_body(response.body)
     errors, field_errors = _read_errors(body)
     seconds = hint(response)
     raise error_of_status(response.status)(
@@ -340,7 +315,7 @@ def check_status(request: Request, response: Response) -> None:
 def hint(response: Response) -> float | None:
     """Seconds that the server asks to wait before the next request, None where it does not say."""
     is_throttled = response.status == HTTPStatus.TOO_MANY_REQUESTS
-    body = _parse_body(response.body) if is_throttled else None
+    body = parse_body(response.body) if is_throttled else None
     return retry_after(response.headers, body=body, now=response.now, is_throttled=is_throttled)
 
 
@@ -369,11 +344,11 @@ def build_me() -> Request:
 def read_me(request: Request, response: Response) -> Me:
     """The user of an answer. Raises the APIError of its status, or DecodeError."""
     check_status(request, response)
-    body = _parse_body(response.body)
+    body = parse_body(response.body)
     id_ = body.get("id") if isinstance(body, Mapping) else None
     if not isinstance(body, Mapping) or not isinstance(id_, str) or not ID_PATTERN.fullmatch(id_):
         message = "there is no 'id' that is one"
-        raise _misfit(message, request, response)
+        raise misfit(message, request, response)
     rows = [row for row in _as_list(body.get("organizations")) if isinstance(row, Mapping)]
     return Me(id_, [row["id"] for row in rows if isinstance(row.get("id"), str)])
 
@@ -382,7 +357,8 @@ def _text(body: bytes) -> str:
     return body.decode(errors="replace")
 
 
-def _parse_body(body: bytes) -> object:
+def parse_body(body: bytes) -> object:
+    """The JSON value of a body, or the beginning of its text where it is none."""
     try:
         return orjson.loads(body)
     except ValueError:

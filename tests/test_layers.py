@@ -33,6 +33,7 @@ BANDS: Mapping[str, int] = {
             "pace",
             "patience",
             "oauth_wire",
+            "search_wire",
             "webhook_models",
             "webhook_wire",
         ),
