@@ -11,8 +11,8 @@ from .limits import Limits
 from .listing import ListOrder
 from .oauth_rules import OAuthRules
 from .plans import Plan
-from .searching import Matches
 from .search_rules import SearchRules
+from .searching import Matches
 from .webhook_rules import WebhookRules
 
 
@@ -41,6 +41,6 @@ class Knobs:
     id_prefixes: Mapping[str, str] = MappingProxyType({})
     gzip: bool = True
     matches: Matches = None
+    search_rules: SearchRules = field(factory=SearchRules)
     webhook_rules: WebhookRules = field(factory=WebhookRules)
     oauth_rules: OAuthRules = field(factory=OAuthRules)
-    search_rules: SearchRules = field(factory=SearchRules)

@@ -20,8 +20,8 @@ from .kinds import KINDS
 from .knobs import Knobs
 from .messages import Answer, Request
 from .plans import Duration, Plan, PlanChanges, to_seconds
-from .post_office import Delivery, PostOffice
 from .populating import Populating
+from .post_office import Delivery, PostOffice
 from .scripts import FaultScript, Scripted
 from .service import BASE_PATH, Service
 from .webhooks import JOB_EVENTS, Subscription

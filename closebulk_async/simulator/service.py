@@ -56,10 +56,10 @@ class Service:
             source=random.Random(f"oauth {seed}"),
             now=now,
         )
-        self._knobs = knobs
-        self._limiter = Limiter()
         self.population = Population(user_id=self.user_id, seed=seed)
         self._searches = Searches(self.population, knobs, user_id=self.user_id, seed=seed)
+        self._knobs = knobs
+        self._limiter = Limiter()
         basic = base64.b64encode(f"{api_key}:".encode()).decode()
         self._credentials = {f"basic {basic}", *(f"bearer {token}" for token in bearer_tokens)}
 
@@ -178,24 +178,24 @@ class Service:
     def _create(self, kind: Kind, request: Request) -> JsonObject:
         body = read_object(request.body, request.headers)
         check_create(kind, body)
+        leads = self._searches.find_leads(body, request) if self.population.leads else None
         plan = self.store.next_plan(kind) or self._knobs.plan
+        if leads is not None and not plan.says_counts:
+            plan = evolve(plan, n_leads=len(leads), n_objects=len(leads))
         results_limit = body.get("results_limit")
         job = Job(
             id=self.make_job_id(kind),
-        leads = self._searches.find_leads(body, request) if self.population.leads else None
             kind=kind,
-        if leads is not None and not plan.says_counts:
-            plan = evolve(plan, n_leads=len(leads), n_objects=len(leads))
             request=body,
             plan=plan.limited(results_limit if isinstance(results_limit, int) else None),
             created_at=request.at,
             organization_id=self.organization_id,
             user_id=self.user_id,
+            lead_ids=tuple(lead.id for lead in leads or ()),
         )
         self.store.add(job)
         return job.snapshot(request.at, read_fields(request.query))
 
-            lead_ids=tuple(lead.id for lead in leads or ()),
     def _read(self, kind: Kind, job_id: str, request: Request) -> JsonObject:
         return self.store.find(kind, job_id, request.at).snapshot(request.at, read_fields(request.query))
 
