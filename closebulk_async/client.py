@@ -93,10 +93,10 @@ class ClientKeywords(TypedDict, total=False):
 class CloseBulk:
     """The client: `async with CloseBulk(api_key="api_…") as close:`.
 
-    Its endpoints are `emails`, `deletes`, `edits` and `sequence_subscriptions`, beside them `search`. It opens its session at the first
-    request and closes it at the end of the block, or uses the caller's `session`, which it never closes. At the end,
-    open waits raise ClientClosedError, and a start whose POST may have left is waited for; no action is ever touched
-    by that.
+    Its endpoints are `emails`, `deletes`, `edits`, `sequence_subscriptions` and `exports`; `search` tells what a query
+    matches. It opens its session at the first request and closes it at the end of the block, or uses the caller's
+    `session`, which it never closes. At the end, open waits raise ClientClosedError, and a start whose POST may have
+    left is waited for; no action is ever touched by that.
 
     `journal` is where starts are written down before they are sent: the path of an SQLite file, or a Journal of one's
     own, which the client does not close; without one they are remembered for the life of the client. `hooks` are called

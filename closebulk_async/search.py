@@ -47,7 +47,7 @@ CURSOR_SECONDS = 25.0
 EMPTY_PAGES = 10
 """Pages without anything new that a walk puts up with before it takes the cursors to lead in a circle."""
 
-IDLE_WALKS = 3
+IDLE_WALKS = 5
 """Walks from one place that find nothing new, before the search ends with what went wrong."""
 
 
@@ -117,7 +117,7 @@ class Search:
         return self._iterate(question, most)
 
     async def _iterate(self, question: _Question, most: int | None) -> AsyncGenerator[Hit, None]:
-        given, idle, border = 0, 0, _Border(is_by_key=question.is_by_key)
+        given, idle, border = 0, 0, Border(is_by_key=question.is_by_key)
         is_first = True
         while most is None or given < most:
             walk = _Walk(self._transport, self._clock, question, border)
@@ -176,7 +176,7 @@ class _Question:
 
 
 @attrs.define(kw_only=True)
-class _Border:
+class Border:
     """How far a search has come: the latest `date_created`, and what was given of it.
 
     Without a key it is all that was given, which are 10,000 at the most.
@@ -209,7 +209,7 @@ class _Walk:
     _transport: Transport
     _clock: Clock
     _question: _Question
-    _border: _Border
+    _border: Border
     is_whole: bool = False
     """Whether the service has nothing more."""
     n_rows: int = 0
