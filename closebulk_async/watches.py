@@ -88,7 +88,7 @@ class Watch(Target):
         """When the request was sent that the latest poll was."""
         self.next_poll_at: float | None = None
         self.looked_at: float | None = None
-        """For the watcher: when its heap will bring this watch up."""
+        """For the watcher, which sorts by it: when its agenda brings this watch up."""
         self.last_error: CloseBulkError | None = after.last_error if after else None
         self.failure: Exception | None = None
         self.is_lost = False
@@ -150,11 +150,6 @@ class Watch(Target):
     # When to poll ---------------------------------------------------------------------------------------------------
 
     @property
-    def is_left(self) -> bool:
-        """Nobody is told anything any more."""
-        return not self._subscribers
-
-    @property
     def is_over(self) -> bool:
         """Nothing follows: the action has ended, or the watch has failed."""
         return self.failure is not None or (self.is_fresh and self.meter is not None and self.meter.action.is_final)
@@ -169,6 +164,8 @@ class Watch(Target):
 
     def look_at(self) -> float | None:
         """When something is to be done about this watch: its next poll, or giving it up; None for never."""
+        if not self._subscribers:
+            return None
         times = (None if self._is_asking else self.next_poll_at, self._lost_at)
         return min((at for at in times if at is not None), default=None)
 

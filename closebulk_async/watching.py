@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
+from bisect import bisect_left, insort
 from collections import OrderedDict
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from closebulk_async.clock import Alarm, Alarms, Clock
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 MOST_FINISHED = 1000
 """Actions that have ended and are remembered, at the most."""
 
-_SLACK = 64
-"""Entries of a heap that nobody needs any more, above as many as are needed, before it is rebuilt."""
+_BY_TIME = attrgetter("looked_at")
 
 
 class Watcher:
-    """All watches of a client: one heap of what is to be done when, and one alarm. Nothing runs while nobody waits."""
+    """All watches of a client: one agenda of what is to be done when, and one alarm.
+
+    Nothing runs while nobody waits.
+    """
 
     def __init__(
         self,
@@ -55,8 +57,8 @@ class Watcher:
         self._watches: dict[JobRef[Any], Watch] = {}
         self._started: dict[JobRef[Any], float] = {}
         self._finished: OrderedDict[JobRef[Any], tuple[float, Watch]] = OrderedDict()
-        self._heap: list[tuple[float, int, Watch]] = []
-        self._numbers = itertools.count()  # breaks ties: watches of one moment come in the order of their planning
+        self._agenda: list[Watch] = []
+        """Each watch that has a time to be looked at, once, the next one first."""
         self._alarm: Alarm | None = None
         self._alarm_at = 0.0
         self._is_closed = False
@@ -84,8 +86,8 @@ class Watcher:
         self.desk(watch.ref.kind).withdraw(watch)
         if self._watches.get(watch.ref) is watch:
             del self._watches[watch.ref]
+            self._strike(watch)
             if not self._watches:
-                self._heap.clear()
                 self._set_alarm(None)
 
     # What ended, and what just began --------------------------------------------------------------------------------
@@ -140,16 +142,23 @@ class Watcher:
     # The timer ------------------------------------------------------------------------------------------------------
 
     def plan(self, watch: Watch) -> None:
-        """Bring `watch` up when it asks for that. Where that is later than before, the earlier entry stays."""
+        """Bring `watch` up when it asks for that. Where that is later than before, it stays at the earlier time."""
         at = watch.look_at()
         if at is None or (watch.looked_at is not None and watch.looked_at <= at):
             return
-        if len(self._heap) > 1.25 * len(self._watches) + _SLACK:
-            self._heap = [entry for entry in self._heap if entry[2].looked_at == entry[0] and not entry[2].is_left]
-            heapq.heapify(self._heap)
+        self._strike(watch)
         watch.looked_at = at
-        heapq.heappush(self._heap, (at, next(self._numbers), watch))
-        self._set_alarm(self._heap[0][0])
+        # Not a heap: that has no way to bring forward what is in it, as each answered poll does, and would have to keep
+        # both entries. To move ten thousand pointers takes microseconds.
+        insort(self._agenda, watch, key=_BY_TIME)
+        self._set_alarm(self._agenda[0].looked_at)
+
+    def _strike(self, watch: Watch) -> None:
+        """Take `watch` out of the agenda, if it is there."""
+        if watch.looked_at is not None:
+            first = bisect_left(self._agenda, watch.looked_at, key=_BY_TIME)
+            del self._agenda[self._agenda.index(watch, first)]
+            watch.looked_at = None
 
     def _set_alarm(self, at: float | None) -> None:
         if self._alarm is not None:
@@ -164,14 +173,13 @@ class Watcher:
     def _on_alarm(self) -> None:
         self._alarm = None
         now = self.clock.monotonic()
-        while self._heap and self._heap[0][0] <= now:
-            at, _, watch = heapq.heappop(self._heap)
-            if watch.looked_at == at and self._watches.get(watch.ref) is watch:
-                watch.looked_at = None
-                watch.on_time(now)
-                self.plan(watch)
-        if self._heap:
-            self._set_alarm(self._heap[0][0])
+        while self._agenda and (at := self._agenda[0].looked_at) is not None and at <= now:
+            watch = self._agenda.pop(0)
+            watch.looked_at = None
+            watch.on_time(now)
+            self.plan(watch)
+        if self._agenda:
+            self._set_alarm(self._agenda[0].looked_at)
 
     async def wait_ended(self) -> None:
         """Until nothing is left of what was given up: no request, and no task that has nothing more to ring for."""
