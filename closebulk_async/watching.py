@@ -6,7 +6,7 @@ import asyncio
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from closebulk_async.clock import Alarm, Alarms, Clock
 from closebulk_async.errors import ClientClosedError
@@ -54,7 +54,6 @@ class Watcher:
         self._desks = {
             kind: Desk(kind, transport=transport, clock=clock, slots=slots, note=note, tell=tell) for kind in Kind
         }
-        self._watches: dict[JobRef[Any], Watch] = {}
         self._started: dict[JobRef[Any], float] = {}
         self._finished: OrderedDict[JobRef[Any], tuple[float, Watch]] = OrderedDict()
         self._agenda: list[Watch] = []
@@ -71,11 +70,15 @@ class Watcher:
         if self._is_closed:
             message = f"{ref}: this client is closed"
             raise ClientClosedError(message)
-        watch = self._watches.get(ref) or self._recall(ref)
+        watch = self._find(ref) or self._recall(ref)
         if watch is None:
-            watch = self._watches[ref] = Watch(self, ref, known=known, after=after)
+            watch = Watch(self, ref, known=known, after=after)
             self.desk(ref.kind).watched[ref.id] = watch
         return watch
+
+    def _find(self, ref: JobRef[Any]) -> Watch | None:
+        """The watch of an action that somebody waits for."""
+        return cast("Watch | None", self.desk(ref.kind).watched.get(ref.id))
 
     def desk(self, kind: Kind) -> Desk:
         """Where the polls of a kind are asked for."""
@@ -84,11 +87,9 @@ class Watcher:
     def forget(self, watch: Watch) -> None:
         """For a watch that has ended."""
         self.desk(watch.ref.kind).withdraw(watch)
-        if self._watches.get(watch.ref) is watch:
-            del self._watches[watch.ref]
-            self._strike(watch)
-            if not self._watches:
-                self._set_alarm(None)
+        self._strike(watch)
+        if not self._agenda:
+            self._set_alarm(None)
 
     # What ended, and what just began --------------------------------------------------------------------------------
 
@@ -127,13 +128,13 @@ class Watcher:
 
     def refresh(self, ref: JobRef[Any]) -> None:
         """Poll `ref`, if anybody waits for it: this client has just changed it."""
-        watch = self._watches.get(ref)
+        watch = self._find(ref)
         if watch is not None:
             watch.poll_now()
 
     def hear(self, ref: JobRef[Any], *, action: str, is_rest: bool) -> None:
         """Take in what a webhook says: an `action` of `ref` (`updated`, say), by which it rests or goes on."""
-        watch = self._watches.get(ref)
+        watch = self._find(ref)
         if self.tell:
             self.tell(WebhookReceived(ref=ref, action=action, is_watched=watch is not None))
         if watch is not None:
@@ -190,7 +191,8 @@ class Watcher:
     async def aclose(self) -> None:
         """End every watch; open waits raise ClientClosedError. Returns when no poll is under way any more."""
         self._is_closed = True
-        for watch in list(self._watches.values()):
-            watch.fail(ClientClosedError(f"{watch.ref}: the client was closed; the job goes on"))
+        for desk in self._desks.values():
+            for watch in list(desk.watched.values()):
+                watch.fail(ClientClosedError(f"{watch.ref}: the client was closed; the job goes on"))
         self._finished.clear()
         await self.wait_ended()
