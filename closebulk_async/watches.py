@@ -29,6 +29,9 @@ logger = logging.getLogger("closebulk_async")
 HOPELESS = (AuthenticationError, PermissionDeniedError, NotFoundError)
 """Answers that the next poll would get again: the wait ends with them at once."""
 
+LONG_AGO = -math.inf
+"""An instant before all others; one object, since Python makes a new one of each `-math.inf`."""
+
 MOVES_IN_A_BEAT = 4
 """Polls within a `PollPolicy.webhook_beat`, at the most, that webhooks bring which only say that an action moves."""
 
@@ -53,7 +56,6 @@ class Watch(Target):
         "_asked_at",
         "_heard_at",
         "_known",
-        "_left_at",
         "_rested_at",
         "_resume_at",
         "_subscribers",
@@ -98,14 +100,13 @@ class Watch(Target):
         self.failures: int = after.failures if after else 0
         """Bad polls since the latest good one."""
         self.silent_since: float | None = after.silent_since if after else None
-        self._asked_at = -math.inf
-        self._resume_at = after.resumable_at if after else -math.inf
+        self._asked_at = LONG_AGO
+        self._resume_at = after.resumable_at if after else LONG_AGO
         """Not before that, where this watch goes on from one that was left: leaving and coming back is no way around
         the floor, nor around what the service has asked for."""
         self._watcher = watcher
-        self._subscribers: list[Subscriber] = []
+        self._subscribers: tuple[Subscriber, ...] = ()
         self._wants_another = False
-        self._left_at: float | None = None
         self._heard_at: float | None = None
         self._rested_at: float | None = None
 
@@ -113,7 +114,7 @@ class Watch(Target):
 
     def join(self, subscriber: Subscriber) -> None:
         """Tell `subscriber` of polls from now on. Polls at once, unless that has just been done for others."""
-        self._subscribers.append(subscriber)
+        self._subscribers = (*self._subscribers, subscriber)
         if self.is_over or self._is_asking:
             return
         if self.next_poll_at is None:
@@ -138,13 +139,12 @@ class Watch(Target):
 
     def leave(self, subscriber: Subscriber) -> None:
         """Tell it no more; the last one's leaving ends the polls. The action itself is never touched."""
-        if subscriber in self._subscribers:  # else this watch has ended, and told everybody
-            self._subscribers.remove(subscriber)
+        self._subscribers = tuple(other for other in self._subscribers if other is not subscriber)
         if not self._subscribers:
             self.end()
 
     def _publish(self) -> None:
-        for subscriber in tuple(self._subscribers):
+        for subscriber in self._subscribers:
             subscriber.on_poll()
 
     # When to poll ---------------------------------------------------------------------------------------------------
@@ -313,18 +313,19 @@ class Watch(Target):
 
     def _conclude(self) -> None:
         """Tell everybody for the last time."""
-        subscribers, self._subscribers = self._subscribers, []
+        subscribers, self._subscribers = self._subscribers, ()
         self.end()
         for subscriber in subscribers:
             subscriber.on_poll()
 
     @property
     def resumable_at(self) -> float:
-        """When who left may poll again: where polls failed, when the next one was due."""
-        planned = self._left_at if self.failures and self._left_at is not None else -math.inf
-        return max(self._asked_at + self._watcher.policy.floor, self._resume_at, planned)
+        """When who left may poll again."""
+        return max(self._asked_at + self._watcher.policy.floor, self._resume_at)
 
     def end(self) -> None:
         """Stop polling. Who joins this action later gets a new watch."""
-        self._left_at, self.next_poll_at = self.next_poll_at or self._left_at, None
+        if self.failures and self.next_poll_at is not None:
+            self._resume_at = max(self._resume_at, self.next_poll_at)  # where polls fail, leaving brings none forward
+        self.next_poll_at = None
         self._watcher.forget(self)
