@@ -124,7 +124,7 @@ class Waiter(Generic[A_co]):
         self._watcher = watcher
         self._options = options
         self._known = known
-        self._number = next(_numbers)
+        self._number: int | None = None
         self._watch: Watch | None = None
         self.is_attached = False
         """It has joined a watch, and is told of polls."""
@@ -246,6 +246,7 @@ class Waiter(Generic[A_co]):
         self._polls_before = watch.polls - self._count_polls()
         self._watch, self._known, self.is_attached, self._joined_at = watch, None, True, now
         if self._watcher.tell:
+            self._number = self._number or next(_numbers)
             self._watcher.tell(WaitBegan(number=self._number, ref=self.ref))
         if self._options.timeout is not None:
             self._set_alarm("timeout", self._started_at + self._options.timeout - now, self._on_timeout)
@@ -263,14 +264,14 @@ class Waiter(Generic[A_co]):
         if self.is_attached:
             self.is_attached = False
             cast("Watch", self._watch).leave(self)
-            if self._watcher.tell:
-                self._watcher.tell(self._describe_end())
+            if self._number is not None:
+                self._watcher.tell(self._describe_end(self._number))
 
-    def _describe_end(self) -> WaitEnded:
+    def _describe_end(self, number: int) -> WaitEnded:
         error = asyncio.CancelledError("the waiter left") if self.end is None else self.end.error
         elapsed = self._watcher.clock.monotonic() - (self._started_at or 0.0)
         return WaitEnded(
-            number=self._number,
+            number=number,
             ref=self.ref,
             elapsed=timedelta(seconds=elapsed),
             polls=self._count_polls(),
@@ -306,16 +307,14 @@ class Waiter(Generic[A_co]):
         self._is_dirty = self._is_beat_due = False
         return self._progress(changed=is_dirty) if self.end is None else self.end.last
 
-    def listening(self) -> Listening:
-        """Around a task's wait for something new: `with waiter.listening() as news: await news`."""
-        return Listening(self)
-
-    def listen(self, news: asyncio.Future[None]) -> None:
-        """For `Listening`: `news` is done when `take` or `end` may have something."""
+    def listen(self) -> asyncio.Future[None]:
+        """What a task may wait for: it is done when `take` or `end` may have something."""
+        news = asyncio.get_running_loop().create_future()
         self._news = (*self._news, news)
+        return news
 
-    def unlisten(self, news: asyncio.Future[None], *, leaves: bool) -> None:
-        """For `Listening`. `leaves`: the task waits no more; when no other does, nothing is polled for it."""
+    def unlisten(self, news: asyncio.Future[None], *, leaves: bool = False) -> None:
+        """For each `listen`. `leaves`: the task waits no more; when no other does, nothing is polled for it."""
         self._news = tuple(other for other in self._news if other is not news)
         if leaves and not self._news:
             self.detach()
@@ -378,24 +377,6 @@ class Waiter(Generic[A_co]):
         watch = self._watch
         action = watch.meter.action if watch is not None and watch.meter is not None else None
         return cls(message, ref=self.ref, action=action, progress=self._progress(changed=False))
-
-
-class Listening:
-    """One wait of one task for something new. Whatever breaks it off, a cancellation say, is the task's leaving."""
-
-    __slots__ = ("_news", "_waiter")
-
-    def __init__(self, waiter: Waiter[Any]) -> None:
-        """For a task of the running loop."""
-        self._waiter = waiter
-        self._news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def __enter__(self) -> asyncio.Future[None]:
-        self._waiter.listen(self._news)
-        return self._news
-
-    def __exit__(self, cls: type[BaseException] | None, *_: object) -> None:
-        self._waiter.unlisten(self._news, leaves=cls is not None)
 
 
 def _has_moved(before: Meter[Any], after: Meter[Any]) -> bool:

@@ -62,8 +62,13 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
     async def _wait_for_end(self) -> A_co:
         waiter = self._begin()
         while (end := waiter.end) is None:
-            with waiter.listening() as news:
+            news = waiter.listen()
+            try:
                 await news
+            except BaseException:  # whatever breaks it off, a cancellation say, is this task's leaving
+                waiter.unlisten(news, leaves=True)
+                raise
+            waiter.unlisten(news)
         if end.error is not None:
             raise end.error.with_traceback(None)
         return cast("A_co", end.action)
@@ -87,8 +92,13 @@ class Wait(AsyncGenerator[Progress[A_co], None], Generic[A_co]):
             while (progress := waiter.take()) is None:
                 if waiter.end is not None:
                     return self._raise_end(waiter.end)
-                with waiter.listening() as news:
+                news = waiter.listen()
+                try:
                     await news
+                except BaseException:
+                    waiter.unlisten(news, leaves=True)
+                    raise
+                waiter.unlisten(news)
             return progress
         finally:
             self._is_iterating = False
