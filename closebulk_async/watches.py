@@ -117,22 +117,22 @@ class Watch(Target):
         self._subscribers = (*self._subscribers, subscriber)
         if self.is_over or self._is_asking:
             return
+        now = self._watcher.clock.monotonic()
         if self.next_poll_at is None:
-            self._poll_at(self._resume_at)
-        elif not self.failures and self._is_stale:
-            self._ask()
+            self._poll_at(self._resume_at, now)
+        elif not self.failures and self._is_stale(now):
+            self._ask(now)
 
-    @property
-    def _is_stale(self) -> bool:
+    def _is_stale(self, now: float) -> bool:
         """What is known is older than a poll of one's own would be; a pause may be over at any moment."""
-        age = self._watcher.clock.monotonic() - self.polled_at
+        age = now - self.polled_at
         is_paused = self.meter is not None and self.meter.action.is_paused
         return age >= self._watcher.policy.floor or (is_paused and age > 0)
 
-    def _poll_at(self, at: float) -> None:
+    def _poll_at(self, at: float, now: float) -> None:
         """Poll at that instant, or now where it has passed."""
-        if at <= self._watcher.clock.monotonic():
-            self._ask()
+        if at <= now:
+            self._ask(now)
         else:
             self.next_poll_at = at
             self._watcher.plan(self)
@@ -175,7 +175,7 @@ class Watch(Target):
             self.is_lost = True
             self.fail(self.last_error or CloseBulkError("no poll was answered"))
         elif not self._is_asking and self.next_poll_at is not None and now >= self.next_poll_at:
-            self._ask()
+            self._ask(now)
 
     def poll_now(self, *, urgent: bool = False) -> None:
         """Poll as soon as the budget allows it; where a request is under way, another one right after it.
@@ -187,12 +187,12 @@ class Watch(Target):
         if self.errand is not None:
             self._wants_another = True
         else:
-            self._ask(urgent=urgent)
+            self._ask(self._watcher.clock.monotonic(), urgent=urgent)
 
-    def _ask(self, *, urgent: bool = False) -> None:
-        self.next_poll_at, self._asked_at = None, self._watcher.clock.monotonic()
+    def _ask(self, now: float, *, urgent: bool = False) -> None:
+        self.next_poll_at, self._asked_at = None, now
         if self.silent_since is None:  # from now on silence counts, be it the server's or that of its limits
-            self.silent_since = self._asked_at
+            self.silent_since = now
         self._watcher.desk(self.ref.kind).ask(self, urgent=urgent)
         self._watcher.plan(self)
 
