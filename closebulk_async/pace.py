@@ -24,7 +24,7 @@ Less, and a job that stalled once is asked too often to its end; more, and one g
 """
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)  # there is one for each wait
 class Pace:
     """What the movements of a counter tell.
 

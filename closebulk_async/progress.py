@@ -117,7 +117,7 @@ class Progress(Generic[A_co]):
             raise InvalidRequestError(message) from exc
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)  # there is one for each wait
 class Meter(Generic[A_co]):
     """What the reducer remembers between two polls. Times are a monotonic clock's seconds.
 
