@@ -325,3 +325,17 @@ async def test_what_one_remembers_is_not_shown_to_others(stage: Stage) -> None:
     assert (await anext(other)).n_objects_processed == 20
     assert (await anext(other)).polls == 2
     assert (await back).is_done
+
+
+async def test_coming_back_is_no_way_around_what_a_503_asked_for(stage: Stage) -> None:
+    """Who leaves after a bad poll and comes back polls when the next one was due, however often that happens."""
+    ref = stage.run_job(duration=700)
+    stage.sim.fail_next(faults.reply(503, headers=(("retry-after", "300"),)), skip=1)
+    wait = stage.close.wait_until_done(ref)
+    for _ in range(4):
+        task = asyncio.create_task(wait.result())
+        await stage.clock.advance(20)
+        await cancel(task)
+    await wait
+    assert stage.polls()[:2] == [0, 1]
+    assert 301 <= stage.polls()[2] <= 302
