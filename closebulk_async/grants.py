@@ -96,5 +96,5 @@ async def _post(
         raise answer
     if not is_success(answer.status):
         kind = AuthenticationError if is_final_refusal(answer.status) else error_of_status(answer.status)
-        raise kind(status=answer.status, request=f"POST {path}", errors=[auth.redact(describe_refusal(answer))])
+        raise kind(status=answer.status, request=f"POST {path}", errors=[describe_refusal(answer, redact=auth.redact)])
     return answer

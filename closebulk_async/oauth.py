@@ -351,7 +351,7 @@ class OAuth:
         self._hidden = spellings(self._client_secret, self._refresh_token, *current, *self._past)
 
     def _refuse(self, answer: Response) -> _Failure:
-        said = self.redact(describe_refusal(answer))
+        said = describe_refusal(answer, redact=self.redact)
         if self._was_lost:
             said = f"{said}: the answer to an earlier refresh was lost, and maybe the one good refresh token with it"
         failure = _Failure(f"{said}; {_LOG_IN}", status=answer.status)

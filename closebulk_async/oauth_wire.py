@@ -23,6 +23,8 @@ from closebulk_async.convert import NOTHING_EXTRA, JSONValue
 from closebulk_async.errors import DecodeError, shorten
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from closebulk_async.wire import Response
 
 TOKEN_PATH = "/oauth2/token/"  # noqa: S105 - a path
@@ -122,14 +124,17 @@ def _add(moment: datetime, seconds: object) -> datetime | None:
         return None
 
 
-def describe_refusal(response: Response) -> str:
-    """What the token endpoint said: `invalid_grant`; its status where it said nothing that could be read."""
+def describe_refusal(response: Response, *, redact: Callable[[str], str]) -> str:
+    """What the token endpoint said: `invalid_grant`; its status where it said nothing that could be read.
+
+    `redact` hides secrets before the text is shortened, which could leave half of one.
+    """
     try:
         body = orjson.loads(response.body)
     except ValueError:
         body = None
     words = [body.get("error"), body.get("error_description")] if isinstance(body, Mapping) else []
-    said = shorten(": ".join(word for word in words if isinstance(word, str) and word))
+    said = shorten(redact(": ".join(word for word in words if isinstance(word, str) and word)))
     return said or f"it answered {response.status}"
 
 
