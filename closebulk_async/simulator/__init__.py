@@ -50,8 +50,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import faults
+    from . import download_faults, faults
     from .clock import Clock
+    from .download_faults import DownloadFault
+    from .download_host import Download
+    from .export_rules import ExportPlan, ExportRules
+    from .exporting import Export
     from .faults import Fault
     from .jobs import Job
     from .limits import Limits
@@ -69,6 +73,11 @@ __all__ = [
     "Attempt",
     "Clock",
     "Delivery",
+    "Download",
+    "DownloadFault",
+    "Export",
+    "ExportPlan",
+    "ExportRules",
     "Fault",
     "IssuedTokens",
     "Job",
@@ -79,6 +88,7 @@ __all__ = [
     "Simulator",
     "Subscription",
     "WebhookRules",
+    "download_faults",
     "faults",
 ]
 
@@ -88,6 +98,11 @@ _HOMES = {
     "Attempt": ".post_office",
     "Clock": ".clock",
     "Delivery": ".post_office",
+    "Download": ".download_host",
+    "DownloadFault": ".download_faults",
+    "Export": ".exporting",
+    "ExportPlan": ".export_rules",
+    "ExportRules": ".export_rules",
     "Fault": ".faults",
     "IssuedTokens": ".oauth",
     "Job": ".jobs",
@@ -98,6 +113,7 @@ _HOMES = {
     "Simulator": ".server",
     "Subscription": ".webhooks",
     "WebhookRules": ".webhook_rules",
+    "download_faults": ".download_faults",
     "faults": ".faults",
 }
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
+
 from attrs import define
 
-from .faults import Fault
+F = TypeVar("F")
 
 
 @define(kw_only=True)
-class Scripted:
+class Scripted(Generic[F]):
     """A fault that waits for its requests; `times` is None for all that match, `skip` lets so many pass first."""
 
-    fault: Fault
+    fault: F
     times: int | None
     method: str | None
     path: str | None
@@ -22,13 +24,13 @@ class Scripted:
         return self.method in (None, method) and (self.path is None or self.path in path)
 
 
-class FaultScript:
+class FaultScript(Generic[F]):
     """The faults to come, in the order in which they were scripted."""
 
     def __init__(self) -> None:
-        self._scripted: list[Scripted] = []
+        self._scripted: list[Scripted[F]] = []
 
-    def add(self, scripted: Scripted) -> None:
+    def add(self, scripted: Scripted[F]) -> None:
         """Append a fault."""
         self._scripted.append(scripted)
 
@@ -36,7 +38,7 @@ class FaultScript:
         """Forget all faults that have not happened."""
         self._scripted.clear()
 
-    def take(self, method: str, path: str) -> Fault | None:
+    def take(self, method: str, path: str) -> F | None:
         """The fault that this request meets: the first that matches and lets it pass no more."""
         for scripted in self._scripted:
             if not scripted.matches(method, path):

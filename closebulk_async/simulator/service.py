@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from attrs import evolve
 
 from .bodies import check_create, read_object
+from .exporting import Exports
 from .jobs import Job
 from .kinds import KINDS
 from .limits import Limiter, Verdict
@@ -49,6 +50,7 @@ class Service:
             # Chance of their own: the ids of jobs are then the same with and without webhooks.
             source=random.Random(f"webhooks {seed}"),
         )
+        self.exports = Exports(knobs, organization_id=self.organization_id, user_id=self.user_id, seed=seed)
         self.oauth = OAuth(
             knobs,
             organization_id=self.organization_id,
@@ -107,7 +109,8 @@ class Service:
         return key in self._credentials or self.oauth.accepts(key.removeprefix("bearer "), request.at)
 
     def _dispatch(self, request: Request) -> object:
-        endpoints = self._endpoints(_segments(request.path))
+        segments = _segments(request.path)
+        endpoints = self.exports.endpoints(segments) or self._endpoints(segments)
         if request.method in endpoints:
             return endpoints[request.method](request)
         if request.method == "POST":
@@ -232,7 +235,7 @@ def group_of(method: str, path: str) -> str:
     The service's groups are not published; a path and its items in one group per method is a guess.
     """
     segments = _segments(path)
-    named = segments[: 1 if segments[:1] == ["webhook"] else 2]
+    named = segments[: 1 if segments[:1] in (["webhook"], ["export"]) else 2]
     return f"{method} /{''.join(f'{segment}/' for segment in named)}"
 
 
