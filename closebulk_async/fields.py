@@ -64,7 +64,9 @@ class AnyField:
         part = self.part
         if isinstance(part, RegularField):
             return f"{part.object_type}.{part.field_name}"
-        return f"lead.custom({part.custom_field_id!r})" if isinstance(part, CustomField) else f"raw_field({part.rest})"
+        if isinstance(part, CustomField):
+            return f"lead.custom({part.custom_field_id!r})"
+        return f"raw_field({part.to_dict()!r})"
 
 
 class TextField(AnyField):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from closebulk_async.errors import FieldNotRequested, InvalidRequestError
-from closebulk_async.guard import sort_query
 from closebulk_async.wire import ECHOED_BY_ALL, KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from closebulk_async.models import BulkAction, Kind
 
 FREE_FORM = frozenset({"query", "s_query", "sort"})
@@ -85,6 +85,31 @@ def _normal(name: str, value: object) -> object:
     if name == "custom_field_value" and not isinstance(value, str):
         return orjson.dumps(value).decode()
     return value
+
+
+_UNORDERED: Mapping[str, str] = MappingProxyType(
+    {"and": "queries", "or": "queries", "term": "values", "reference": "object_ids"}
+)
+"""The list whose order says nothing, of each type of JSON object that has one. In other types, who knows."""
+
+
+def sort_query(node: object) -> object:
+    """A query in one spelling: without null and `negate: false`, and with what has no order sorted.
+
+    The app's own "Copy Filters" writes `negate: false` on every node. Queries that differ only in that are equal.
+    """
+    if isinstance(node, list | tuple):
+        return [sort_query(item) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    said = {key: sort_query(value) for key, value in node.items() if value is not None}
+    if said.get("negate") is False:
+        del said["negate"]
+    word = said.get("type")
+    members = said.get(_UNORDERED.get(word, "")) if isinstance(word, str) else None
+    if isinstance(members, list):
+        members.sort(key=lambda item: json.dumps(item, sort_keys=True))
+    return said
 
 
 def _digest(fields: Mapping[str, object]) -> str:

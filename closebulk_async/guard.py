@@ -1,4 +1,4 @@
-"""The guard against «everything»: whether a query can exclude a lead at all; and one spelling for equal queries.
+"""The guard against «everything»: whether a query can exclude a lead at all.
 
 The service takes a missing or empty query as «all leads», so that one slip deletes or mails everybody. The guard judges
 from the text alone and errs on the side of refusing: a condition that constrains nothing counts as if it were absent.
@@ -229,27 +229,3 @@ _JUDGES: Mapping[Any, Callable[[Node], Reach]] = MappingProxyType(
         "has_related": _judge_has_related,
     }
 )
-
-
-_UNORDERED = frozenset({"queries", "values", "object_ids"})
-"""Lists of a query whose order says nothing."""
-
-
-def sort_query(node: object) -> object:
-    """A query in one spelling: without null and `negate: false`, and with what has no order sorted.
-
-    The app's own "Copy Filters" writes `negate: false` on every node. Queries that differ only in that are equal.
-    """
-    if isinstance(node, Mapping):
-        said = {key: _sort_item(key, value) for key, value in node.items() if value is not None}
-        if said.get("negate") is False:
-            del said["negate"]
-        return said
-    return [sort_query(item) for item in node] if isinstance(node, list | tuple) else node
-
-
-def _sort_item(key: str, value: object) -> object:
-    plain = sort_query(value)
-    if key in _UNORDERED and isinstance(plain, list):
-        plain.sort(key=lambda item: json.dumps(item, sort_keys=True))
-    return plain

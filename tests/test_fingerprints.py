@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from closebulk_async import DeleteStart, EditStart, EmailStart, SequenceStart
+from closebulk_async import DeleteStart, EditStart, EmailStart, Query, SequenceStart, by_id, contact, lead
 from closebulk_async.errors import InvalidRequestError
 from closebulk_async.fingerprints import echoed_fields, fingerprint_of, fingerprint_of_action, may_come_from
 from closebulk_async.models import BULK_KINDS, BulkEdit, BulkEmail, BulkObjectType, ContactPreference, Kind
@@ -185,6 +185,27 @@ def email(**fields: Any) -> str:
 
 
 OTHER = {"type": "text", "value": "other"}
+A, B, C = (lead.name.full_words(word) for word in "abc")
+CHOICES = lead.custom("cf_1")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (A & B & C, C & A & B),
+        (A | B | C, B | C | A),
+        ((A | B) & ~C, ~C & (B | A)),
+        (A & contact.has(lead, B | C), contact.has(lead, C | B) & A),
+        (CHOICES.has_any_term("x", "y"), CHOICES.has_any_term("y", "x")),
+        (lead.created_by.is_any_of("user_1", "user_2"), lead.created_by.is_any_of("user_2", "user_1")),
+        (by_id("lead_1", "lead_2"), by_id("lead_2", "lead_1")),
+    ],
+    ids=repr,
+)
+def test_a_query_that_was_built_in_another_order_is_the_same(one: Query, other: Query) -> None:
+    """The order of what `&` and `|` join, of choices and of ids says nothing, however deep it stands."""
+    assert one != other
+    assert email(s_query=one.to_dict()) == email(s_query=other.to_dict())
 
 
 @pytest.mark.parametrize(
@@ -199,6 +220,13 @@ OTHER = {"type": "text", "value": "other"}
         ({"type": "text", "value": True}, {"type": "text", "value": 1}),
         ({"type": "text", "value": ["a", "b"]}, {"type": "text", "value": ["b", "a"]}),
         ({"type": "text", "value": False}, {"type": "text"}),
+        ((A & B).to_dict(), (A | B).to_dict()),
+        ((A & (B | C)).to_dict(), ((A & B) | C).to_dict()),
+        (contact.has(lead, A).to_dict(), lead.has(contact, A).to_dict()),
+        ((A & ~B).to_dict(), (~A & B).to_dict()),
+        ((contact.emails_count > 1).to_dict(), (contact.emails_count >= 1).to_dict()),
+        ({"type": "from_to", "values": [1, 5]}, {"type": "from_to", "values": [5, 1]}),
+        ({"type": "first_wins", "queries": [QUERY, OTHER]}, {"type": "first_wins", "queries": [OTHER, QUERY]}),
         ({"type": "text", "value": ""}, {"type": "text"}),
     ],
     ids=str,

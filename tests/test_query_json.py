@@ -1,0 +1,262 @@
+"""Queries as JSON: what the service shows is read back without loss, and what is built can be shown and sent on."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import closebulk_async
+from closebulk_async import Query, lead, raw
+
+from .strategies import json_objects, json_values, patient, texts
+
+COUNTRY = {"type": "regular_field", "object_type": "address", "field_name": "country"}
+"""A field that takes every condition."""
+SAMPLE = {
+    "queries": [
+        {"object_type": "lead", "type": "object_type"},
+        {
+            "condition": {"mode": "full_words", "type": "text", "value": "ACME Inc."},
+            "field": {"field_name": "name", "object_type": "lead", "type": "regular_field"},
+            "type": "field_condition",
+        },
+    ],
+    "type": "and",
+}
+"""The `s_query` of the vendor's samples of bulk emails and bulk deletes."""
+COPIED = {
+    "negate": False,
+    "queries": [
+        {"negate": False, "object_type": "contact", "type": "object_type"},
+        {
+            "negate": False,
+            "queries": [
+                {
+                    "condition": {"gt": 1, "type": "number_range"},
+                    "field": {"field_name": "emails_count", "object_type": "contact", "type": "regular_field"},
+                    "negate": True,
+                    "type": "field_condition",
+                },
+                {
+                    "condition": {
+                        "before": {"type": "now"},
+                        "on_or_after": {"type": "fixed_local_date", "value": "2024-01-01", "which": "start"},
+                        "type": "moment_range",
+                    },
+                    "field": {"custom_field_id": "cf_1", "type": "custom_field"},
+                    "negate": False,
+                    "type": "field_condition",
+                },
+                {
+                    "negate": False,
+                    "related_object_type": "lead",
+                    "related_query": {"negate": False, "queries": [], "type": "and"},
+                    "this_object_type": "contact",
+                    "type": "has_related",
+                },
+            ],
+            "type": "or",
+        },
+    ],
+    "type": "and",
+}
+"""A query in the manner of the app's «Copy Filters»."""
+
+
+def canonical(data: object) -> str:
+    """JSON text that tells 1, 1.0 and true apart."""
+    return json.dumps(data, sort_keys=True)
+
+
+WORDS = [
+    *("id", "object_type", "text", "field_condition", "has_related", "and", "or", "saved_search", "not", "tomorrow"),
+    *("regular_field", "custom_field", "boolean", "current_user", "exists", "term", "reference", "number_range"),
+    *("moment_range", "fixed_utc", "fixed_local_date", "offset"),
+]
+KEYS = [
+    *("value", "mode", "object_type", "field", "condition", "this_object_type", "related_object_type", "related_query"),
+    *("queries", "query", "saved_search_id", "field_name", "custom_field_id", "values", "reference_type", "object_ids"),
+    *("gt", "gte", "lt", "lte", "on_or_after", "before", "which", "negate", "rest", "word", "extra", "type"),
+]
+LEAVES = (
+    json_values
+    | st.sampled_from(["", " ", "lead", "full_words", "2024-01-01", "2024-01-01T00:00:00Z", "start", "end", [], {}])
+    | st.lists(texts, max_size=3)
+)
+anything = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.builds(
+            lambda word, rest: {**rest, "type": word},
+            st.sampled_from(WORDS),
+            st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+        )
+    ),
+    max_leaves=12,
+)
+"""JSON made of the grammar's own words and keys, mostly put together in the wrong way."""
+
+CONDITIONS = st.sampled_from(
+    [
+        {"type": "boolean", "value": True},
+        {"type": "current_user"},
+        {"type": "exists"},
+        {"type": "text", "value": "ACME", "mode": "phrase"},
+        {"type": "text", "value": "ACME"},
+        {"type": "term", "values": ["b", "a"]},
+        {"type": "reference", "reference_type": "user", "object_ids": ["user_1"]},
+        {"type": "number_range", "gt": 1, "lte": 2.5},
+        {"type": "moment_range", "before": {"type": "fixed_utc", "value": "2024-01-01T00:00:00Z"}},
+        {"type": "moment_range", "on_or_after": {"type": "offset", "days": 1}, "before": {"type": "now"}},
+        {"type": "tomorrow", "n": 1},
+    ]
+)
+FIELDS = st.sampled_from(
+    [COUNTRY, {"type": "custom_field", "custom_field_id": "cf_1"}, {"type": "new", "id": [1, 1.0]}]
+)
+NODES: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    [
+        {"type": "id", "value": "lead_1"},
+        {"type": "object_type", "object_type": "lead"},
+        {"type": "text", "value": "ACME", "mode": "full_words"},
+        {"type": "saved_search", "saved_search_id": "save_1"},
+        {"type": "tomorrow", "queries": [1, 1.0, True]},
+    ]
+) | st.builds(
+    lambda field, condition: {"type": "field_condition", "field": field, "condition": condition}, FIELDS, CONDITIONS
+)
+SPELLINGS = st.fixed_dictionaries(
+    {}, optional={"negate": st.sampled_from([True, False, None, "true", 1]), "boost": json_objects, "rest": texts}
+)
+
+
+def spelled(nodes: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    """The nodes, negated or not, and with keys that nobody knows."""
+    return st.builds(lambda node, more: {**node, **more}, nodes, SPELLINGS)
+
+
+trees = st.recursive(
+    spelled(NODES),
+    lambda inner: spelled(
+        st.builds(
+            lambda word, queries: {"type": word, "queries": queries},
+            st.sampled_from(["and", "or"]),
+            st.lists(inner, max_size=3),
+        )
+        | st.builds(
+            lambda query: {
+                "type": "has_related",
+                "this_object_type": "lead",
+                "related_object_type": "contact",
+                "related_query": query,
+            },
+            inner,
+        )
+    ),
+    max_leaves=8,
+)
+"""Queries as the service shows them."""
+
+
+@patient
+@given(tree=trees)
+def test_a_query_comes_back_as_it_was(tree: dict[str, Any]) -> None:
+    """Unknown nodes, fields, conditions, moments and keys, and every spelling of `negate`, are kept."""
+    query = Query.from_dict(tree)
+    assert canonical(query.to_dict()) == canonical(tree)
+    assert Query.from_dict(query.to_dict()) == query
+    assert hash(Query.from_dict(copy.deepcopy(tree))) == hash(query)
+
+
+@patient
+@given(tree=anything.filter(lambda tree: isinstance(tree, dict)))
+def test_what_is_no_query_comes_back_as_well(tree: dict[str, Any]) -> None:
+    """Known words with missing, null or wrong values lose nothing: reading is no place to judge."""
+    assert canonical(Query.from_dict(tree).to_dict()) == canonical(tree)
+
+
+@pytest.mark.parametrize("sample", [SAMPLE, COPIED, {}], ids=["sample", "copied", "empty"])
+def test_samples_come_back_as_they_were(sample: dict[str, Any]) -> None:
+    """The vendor's samples, the app's copies, and the empty query that an action without one shows."""
+    assert canonical(Query.from_dict(sample).to_dict()) == canonical(sample)
+
+
+def test_the_vendor_s_sample_is_read_as_what_it_says() -> None:
+    """What is known becomes the very value that is written for it."""
+    assert Query.from_dict(SAMPLE) == lead.every() & lead.name.full_words("ACME Inc.")
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"type": "text", "value": "ACME", "negate": False},
+        {"type": "text", "value": "ACME", "negate": True},
+        {"type": "text", "value": "ACME", "boost": 1},
+        {"type": "field_condition", "field": {"type": "new"}, "condition": {"type": "new"}},
+        {"type": "and", "queries": [{"type": "new"}]},
+    ],
+    ids=str,
+)
+def test_a_known_node_is_known_whatever_stands_beside_it(node: dict[str, Any]) -> None:
+    """An unknown key or part does not make the whole unreadable."""
+    assert type(Query.from_dict(node)) is not Query
+
+
+def test_a_value_keeps_nothing_of_the_caller_s() -> None:
+    """Changing the JSON that was read, or the JSON that was given, does not change the query."""
+    tree = copy.deepcopy(COPIED) | {"more": {"a": [1]}}
+    query = raw(tree)
+    sent = canonical(query.to_dict())
+    for mine in (tree, query.to_dict()):
+        mine["queries"][1]["queries"].clear()  # type: ignore[index]
+        mine["more"]["a"].clear()  # type: ignore[index]
+    assert canonical(query.to_dict()) == sent
+
+
+NAMES = {name: getattr(closebulk_async, name) for name in closebulk_async.__all__}
+
+
+@patient
+@given(tree=trees)
+def test_a_query_reads_as_the_expression_that_makes_it(tree: dict[str, Any]) -> None:
+    """What `repr` shows can be pasted into a program: it makes an equal query."""
+    query = Query.from_dict(tree)
+    assert eval(repr(query), dict(NAMES)) == query  # noqa: S307 - our own text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lead.name.full_words('ACME')",
+        "~lead.name.exists()",
+        "(lead.every() & ~(by_id('lead_1') | saved_search('save_1')))",
+        "(contact.emails_count.in_range(gt=1, lte=2) | contact.title.beginning_of_words('CE'))",
+        "contact.has(contact_phone, contact_phone.phone.phrase('+1'))",
+        "lead.custom('cf_1').has_any_term('a', 'b')",
+        "lead.custom('cf_1').is_any_of('user_1', reference_type='user')",
+        "lead.created_by.is_current_user()",
+        "(lead.custom('cf_1').is_true() & lead.custom('cf_2').is_false())",
+        "text_search('ACME', mode='phrase')",
+        "text_search('ACME')",
+        "lead.name.matches({'type': 'new'})",
+        "Query.from_dict({'type': 'new'})",
+    ],
+)
+def test_a_query_is_shown_in_its_short_form(text: str) -> None:
+    """Every kind of node that has a constructor is shown by it."""
+    assert repr(eval(text, dict(NAMES))) == text  # noqa: S307 - our own text
+
+
+@patient
+@given(tree=trees)
+def test_a_query_can_be_copied_and_sent_to_another_process(tree: dict[str, Any]) -> None:
+    """By pickle and by `copy`, it stays an equal value."""
+    query = Query.from_dict(tree)
+    assert pickle.loads(pickle.dumps(query)) == copy.deepcopy(query) == query  # noqa: S301 - our own bytes
