@@ -23,6 +23,9 @@ RESUMABLE_FOR = timedelta(days=7)
 # A century in seconds: what is planned for later does not happen, and would not fit a date.
 _ENDLESS = 100 * 366 * 86_400.0
 
+# Far below the microseconds that a clock tells apart, far above what sums of seconds are off by.
+_FLOAT_ERROR = 1e-7
+
 # The fields that move while a job runs; values that were set by hand for them give way when its status is changed.
 _MOVING = ("status", "date_updated", "n_leads_processed", "n_objects_processed")
 
@@ -89,7 +92,7 @@ class Job:
         row = {name: make() for name, make in made.items() if only is None or name in only}
         for known in self.kind.fields:
             if known.echoed and (only is None or known.name in only):
-                row[known.name] = echo(known, self.request.get(known.name))
+                row[known.name] = _echo(known, self.request.get(known.name))
         row |= {name: deepcopy(value) for name, value in self.fixed.items() if only is None or name in only}
         return {name: row[name] for name in sorted(row) if name not in self.without}
 
@@ -150,6 +153,24 @@ class Job:
         seconds = (*(pause.begins for pause in self._pauses), self._ended())
         return tuple(self._instant(turn) for turn in seconds if turn < _ENDLESS)
 
+    @property
+    def is_set_by_hand(self) -> bool:
+        """Whether its progress is what somebody said, and not that of its plan."""
+        return any(name in self.fixed for name in _MOVING)
+
+    def active_at(self, now: datetime) -> float:
+        """The seconds that it was at work until then."""
+        return self._active(self._elapsed(now))
+
+    def instant_of(self, active: float) -> datetime:
+        """When it had been at work for so many seconds, as long as it already was or is planned to be."""
+        elapsed = active - self._head_start
+        for pause in self._pauses:
+            # What sums of floats are off by is no reason to wait for the end of a pause.
+            if pause.begins < elapsed - _FLOAT_ERROR:
+                elapsed += pause.lasted(math.inf)
+        return self.created_at + timedelta(seconds=elapsed)
+
     def _instant(self, elapsed: float) -> datetime:
         """The first instant of a clock of microseconds at which a reader sees what changed so long after the start."""
         at = self.created_at + timedelta(seconds=elapsed)
@@ -164,7 +185,7 @@ class Job:
 
     def _release(self, row: JsonObject, now: datetime) -> None:
         """Let a job whose progress was set by hand go on by its plan from there."""
-        if not any(name in self.fixed for name in _MOVING):
+        if not self.is_set_by_hand:
             return
         self.fixed = {name: value for name, value in self.fixed.items() if name not in _MOVING}
         total, processed = row["n_objects"], row["n_objects_processed"]
@@ -226,7 +247,7 @@ def read_date(value: Json) -> datetime | None:
     return value if isinstance(value, datetime) and value.tzinfo else None
 
 
-def echo(known: Field, value: Json) -> Json:
+def _echo(known: Field, value: Json) -> Json:
     """What a response says for a field that was sent as `value`: nothing becomes the default, a number its text."""
     if value is None:
         return deepcopy(known.default)

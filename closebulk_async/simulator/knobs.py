@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from attrs import define, field
 
-from .export_rules import ExportPlan, ExportRules
+from .event_rules import EventRules
 from .limits import Limits
 from .listing import ListOrder
 from .oauth_rules import OAuthRules
@@ -28,9 +28,8 @@ class Knobs:
     `limits` are the rate limits, None for none; `plan` is for jobs without one of their own. `matches` is how many
     leads a search finds, or a function of its query that says so; None finds the leads of the plan that is queued
     first, or of `plan`; once there are leads, the query itself decides, within `search_rules`. `webhook_rules` say how
-    events come about and how reliably they are delivered, `oauth_rules` how tokens are issued.
-    `export_plan` is for exports without one of their own, `export_rules` say what is told of them and how the store of
-    their files behaves.
+    events come about and how reliably they are delivered, `oauth_rules` how tokens are issued,
+    `event_rules` what the event log shows.
     """
 
     plan: Plan = field(factory=Plan)
@@ -47,5 +46,4 @@ class Knobs:
     search_rules: SearchRules = field(factory=SearchRules)
     webhook_rules: WebhookRules = field(factory=WebhookRules)
     oauth_rules: OAuthRules = field(factory=OAuthRules)
-    export_plan: ExportPlan = field(factory=ExportPlan)
-    export_rules: ExportRules = field(factory=ExportRules)
+    event_rules: EventRules = field(factory=EventRules)

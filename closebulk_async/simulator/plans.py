@@ -84,6 +84,7 @@ class PlanChanges(TypedDict, total=False):
     pausing: Duration
     resuming: Duration
     shown_after: Duration
+    skipped: float
 
 
 @frozen(kw_only=True)
@@ -94,7 +95,8 @@ class Plan:
     second) its counts are null: the first half of that is `created`, the second `loading`. Then it is `processing`
     along `curve`. A job that ends in error has by then processed `fails_at` of its objects.
     A pause takes effect `pausing` after it was asked for, a job is `resuming` for that long before it goes on, and
-    `shown_after` is how long a new job is found neither by its id nor in the list.
+    `shown_after` is how long a new job is found neither by its id nor in the list. `skipped` is the share of the
+    objects that are processed without any event in the log, as those that have no address to write to.
     """
 
     duration: float = field(default=10.0, converter=to_seconds)
@@ -107,6 +109,7 @@ class Plan:
     pausing: float = field(default=0.0, converter=to_seconds)
     resuming: float = field(default=1.0, converter=to_seconds)
     shown_after: float = field(default=0.0, converter=to_seconds)
+    skipped: float = 0.0
 
     @property
     def leads(self) -> int:

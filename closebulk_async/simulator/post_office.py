@@ -77,7 +77,7 @@ class PostOffice:
         self._source = source
         self._agenda = Agenda(clock)
         self._couriers = Couriers()
-        self._narrator = Narrator(knobs, self._agenda, clock, source=source, tell=self.publish)
+        self._narrator = Narrator(knobs, self._agenda, clock, tell=self.publish)
         self._queues: dict[str, dict[Delivery, Entry | None]] = {}
         self._failing_since: dict[str, datetime] = {}
         self._webhooks.listeners.append(self._review)

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from attrs import evolve
 
 from .bodies import check_create, read_object
-from .exporting import Exports
+from .event_log import EventLog
 from .jobs import Job
 from .kinds import KINDS
 from .limits import Limiter, Verdict
@@ -50,7 +50,7 @@ class Service:
             # Chance of their own: the ids of jobs are then the same with and without webhooks.
             source=random.Random(f"webhooks {seed}"),
         )
-        self.exports = Exports(knobs, organization_id=self.organization_id, user_id=self.user_id, seed=seed)
+        self.events = EventLog(knobs, self.store)
         self.oauth = OAuth(
             knobs,
             organization_id=self.organization_id,
@@ -109,8 +109,7 @@ class Service:
         return key in self._credentials or self.oauth.accepts(key.removeprefix("bearer "), request.at)
 
     def _dispatch(self, request: Request) -> object:
-        segments = _segments(request.path)
-        endpoints = self.exports.endpoints(segments) or self._endpoints(segments)
+        endpoints = self._endpoints(_segments(request.path))
         if request.method in endpoints:
             return endpoints[request.method](request)
         if request.method == "POST":
@@ -123,28 +122,43 @@ class Service:
                 return {"GET": self._me}
             case ["data", "search"]:
                 return {"POST": self._search}
-            case ["webhook"]:
-                return {"GET": self._list_webhooks, "POST": self._create_webhook}
-            case ["webhook", webhook_id]:
-                return {
-                    "GET": lambda request: self._read_webhook(webhook_id, request),
-                    "PUT": lambda request: self._change_webhook(webhook_id, request),
-                    "DELETE": lambda _: self._delete_webhook(webhook_id),
-                }
-            case ["bulk_action", name] if name in KINDS:
-                kind = KINDS[name]
+            case ["event", *below] if endpoints := self.events.endpoints(below):
+                return endpoints
+            case ["webhook", *below] if endpoints := self._webhook_endpoints(below):
+                return endpoints
+            case ["bulk_action", name, *below] if name in KINDS and (endpoints := self._job_endpoints(name, below)):
+                return endpoints
+            case _:
+                raise _not_found()
+
+    def _job_endpoints(self, name: str, below: Sequence[str]) -> Mapping[str, Callable[[Request], object]]:
+        kind = KINDS[name]
+        match below:
+            case []:
                 return {
                     "GET": lambda request: self._list(kind, request),
                     "POST": lambda request: self._create(kind, request),
                 }
-            case ["bulk_action", name, job_id] if name in KINDS:
-                kind = KINDS[name]
+            case [job_id]:
                 return {
                     "GET": lambda request: self._read(kind, job_id, request),
                     self._knobs.change_method: lambda request: self._change(kind, job_id, request),
                 }
             case _:
-                raise _not_found()
+                return {}
+
+    def _webhook_endpoints(self, below: Sequence[str]) -> Mapping[str, Callable[[Request], object]]:
+        match below:
+            case []:
+                return {"GET": self._list_webhooks, "POST": self._create_webhook}
+            case [webhook_id]:
+                return {
+                    "GET": lambda request: self._read_webhook(webhook_id, request),
+                    "PUT": lambda request: self._change_webhook(webhook_id, request),
+                    "DELETE": lambda _: self._delete_webhook(webhook_id),
+                }
+            case _:
+                return {}
 
     def _me(self, request: Request) -> JsonObject:
         row: JsonObject = {
@@ -235,7 +249,7 @@ def group_of(method: str, path: str) -> str:
     The service's groups are not published; a path and its items in one group per method is a guess.
     """
     segments = _segments(path)
-    named = segments[: 1 if segments[:1] in (["webhook"], ["export"]) else 2]
+    named = segments[: 1 if segments[:1] in (["event"], ["webhook"]) else 2]
     return f"{method} /{''.join(f'{segment}/' for segment in named)}"
 
 

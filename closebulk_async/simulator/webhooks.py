@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from attrs import evolve, field, frozen
 
 from .bodies import check_fields
-from .events import JOB_ACTIONS
 from .filters import judge_filter, passes
 from .ids import make_event_id
+from .job_events import JOB_ACTIONS
 from .jobs import spell_date
 from .kinds import KINDS, Field, JsonObject
 from .refusals import NOT_A_CHOICE, REQUIRED, refused, refused_fields

@@ -58,7 +58,7 @@ async def test_the_life_of_a_job(api: Api, receiver: Receiver, clock: FakeClock)
 
 async def test_the_words_of_a_payload(api: Api, receiver: Receiver, clock: FakeClock) -> None:
     """Dates of the event are naive, those in its data are not; the data is the row; what has changed stands beside."""
-    api.sim.webhook_rules = AT_ONCE
+    api.sim.webhook_rules = WebhookRules(delay=0, updated_every=60)
     subscription = api.sim.add_webhook(receiver.url, events=FINAL)
     api.sim.next_job(duration=10, n_objects=7)
     job_id = await api.start()
