@@ -92,7 +92,7 @@ class Job:
         row = {name: make() for name, make in made.items() if only is None or name in only}
         for known in self.kind.fields:
             if known.echoed and (only is None or known.name in only):
-                row[known.name] = _echo(known, self.request.get(known.name))
+                row[known.name] = echo(known, self.request.get(known.name))
         row |= {name: deepcopy(value) for name, value in self.fixed.items() if only is None or name in only}
         return {name: row[name] for name in sorted(row) if name not in self.without}
 
@@ -247,7 +247,7 @@ def read_date(value: Json) -> datetime | None:
     return value if isinstance(value, datetime) and value.tzinfo else None
 
 
-def _echo(known: Field, value: Json) -> Json:
+def echo(known: Field, value: Json) -> Json:
     """What a response says for a field that was sent as `value`: nothing becomes the default, a number its text."""
     if value is None:
         return deepcopy(known.default)

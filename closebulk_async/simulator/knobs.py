@@ -8,6 +8,7 @@ from types import MappingProxyType
 from attrs import define, field
 
 from .event_rules import EventRules
+from .export_rules import ExportPlan, ExportRules
 from .limits import Limits
 from .listing import ListOrder
 from .oauth_rules import OAuthRules
@@ -29,7 +30,8 @@ class Knobs:
     leads a search finds, or a function of its query that says so; None finds the leads of the plan that is queued
     first, or of `plan`; once there are leads, the query itself decides, within `search_rules`. `webhook_rules` say how
     events come about and how reliably they are delivered, `oauth_rules` how tokens are issued,
-    `event_rules` what the event log shows.
+    `event_rules` what the event log shows. `export_plan` is for exports without one of their own, `export_rules` say
+    what is told of them and how the store of their files behaves.
     """
 
     plan: Plan = field(factory=Plan)
@@ -46,4 +48,6 @@ class Knobs:
     search_rules: SearchRules = field(factory=SearchRules)
     webhook_rules: WebhookRules = field(factory=WebhookRules)
     oauth_rules: OAuthRules = field(factory=OAuthRules)
+    export_plan: ExportPlan = field(factory=ExportPlan)
+    export_rules: ExportRules = field(factory=ExportRules)
     event_rules: EventRules = field(factory=EventRules)

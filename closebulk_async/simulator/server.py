@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -13,12 +12,15 @@ from attrs import define, evolve, field
 
 from .clock import Clock, SystemClock, keep_waiting
 from .delivery import compressed, deliver, hang_up
+from .download_host import DownloadHost
 from .events import make_event
+from .export_controls import Exporting
 from .faults import NO_FAULT, Fault
 from .job_events import object_type
 from .jobs import Job, read_date, spell_date
 from .kinds import KINDS
 from .knobs import Knobs
+from .listener import HOST, Listener
 from .messages import Answer, Request
 from .plans import Duration, Plan, PlanChanges, to_seconds
 from .populating import Populating
@@ -31,16 +33,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from types import TracebackType
 
+    from aiohttp import web
+
     from .kinds import JsonObject
     from .oauth import OAuth
 
-HOST = "127.0.0.1"
 # Invented, and formed like a real one, so that whatever hides keys has to hide this one too.
 DEFAULT_API_KEY = "api_0simulator0simulator00.0simulator0simulator000"
 KindName = Literal["email", "edit", "delete", "sequence_subscription"]
-
-# A handler that is kept waiting is cancelled first, so nothing should ever need this long.
-_SHUTDOWN_SECONDS = 1.0
 
 
 def _clock_or_system(clock: Clock | None) -> Clock:
@@ -48,29 +48,31 @@ def _clock_or_system(clock: Clock | None) -> Clock:
 
 
 @define(kw_only=True, eq=False)
-class Simulator(Knobs, Populating):
+class Simulator(Knobs, Populating, Exporting):
     """`async with Simulator() as sim:` serves until the block ends; the settings of `Knobs` are attributes of it.
 
     `clock` is what all its instants and waits come from, `port` 0 means any free one, `seed` makes the ids.
     `keep_requests` bounds the memory of `requests` and of `deliveries`. Left and entered again it serves the same jobs
-    on the same port. Leads are given to it as `Populating` says.
+    on the same port. Leads are given to it as `Populating` says, and exports are as
+    `Exporting` says; their files are at `download_port`, of which 0 means any free one as well.
     """
 
     clock: Clock = field(default=None, converter=_clock_or_system)
     port: int = 0
+    download_port: int = 0
     api_key: str = field(default=DEFAULT_API_KEY, repr=False)
     bearer_tokens: tuple[str, ...] = field(default=(), repr=False)
     seed: int = 0
     keep_requests: int = 10_000
     _service: Service = field(init=False, repr=False)
-    _script: FaultScript = field(factory=FaultScript, init=False, repr=False)
+    _script: FaultScript[Fault] = field(factory=FaultScript, init=False, repr=False)
     _log: dict[int, Request] = field(factory=dict, init=False, repr=False)
     _n_requests: int = field(default=0, init=False, repr=False)
     # Chance of their own: the ids of jobs are then the same with and without events.
     _chance: random.Random = field(init=False, repr=False)
     _post: PostOffice = field(init=False, repr=False)
-    _runner: web.ServerRunner | None = field(default=None, init=False, repr=False)
-    _connections: set[asyncio.Task[None]] = field(factory=set, init=False, repr=False)
+    _downloads: DownloadHost = field(init=False, repr=False)
+    _listener: Listener = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._service = Service(
@@ -78,20 +80,16 @@ class Simulator(Knobs, Populating):
         )
         self._chance = random.Random(f"events {self.seed}")
         self._post = PostOffice(self, self._service, self.clock, keep=self.keep_requests, source=self._chance)
+        self._downloads = DownloadHost(self, self._service.exports, self.clock, keep=self.keep_requests)
+        self._listener = Listener(self._handle)
 
     async def __aenter__(self) -> Self:
-        runner = web.ServerRunner(
-            web.Server(self._handle, handler_cancellation=True, access_log=None),
-            shutdown_timeout=_SHUTDOWN_SECONDS,
-        )
-        await runner.setup()
+        self.port = await self._listener.open(self.port)
         try:
-            await web.TCPSite(runner, HOST, self.port).start()
+            self.download_port = await self._downloads.open(self.download_port)
         except BaseException:
-            await runner.cleanup()
+            await self._listener.close()
             raise
-        self._runner = runner
-        self.port = runner.addresses[0][1]
         self._post.open()
         return self
 
@@ -101,19 +99,16 @@ class Simulator(Knobs, Populating):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        runner, self._runner = self._runner, None
-        for connection in self._connections:
-            connection.cancel()
         try:
             await self._post.close()
         finally:
-            if runner is not None:
-                await runner.cleanup()
+            await self._downloads.close()
+            await self._listener.close()
 
     @property
     def base_url(self) -> str:
         """Where the API is, without a slash at the end; raises `RuntimeError` when it is not being served."""
-        if self._runner is None:
+        if not self._listener.is_open:
             raise RuntimeError("the simulator has no address before `async with` has started it")
         return f"http://{HOST}:{self.port}{BASE_PATH}"
 
@@ -234,20 +229,16 @@ class Simulator(Knobs, Populating):
         self._script.add(Scripted(fault=fault, times=times, method=method, path=path, skip=skip))
 
     def clear_faults(self) -> None:
-        """Forget all faults that have not happened."""
+        """Forget all faults that have not happened, those of downloads as well."""
         self._script.clear()
+        self._downloads.script.clear()
 
     def drop_connections(self) -> None:
         """Close every connection now, idle ones and those with an open request."""
-        if self._runner is not None and self._runner.server is not None:
-            for connection in self._runner.server.connections:
-                connection.force_close()
+        self._listener.drop_connections()
+        self._downloads.drop_connections()
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
-        # One connection carries many requests; a callback for each would grow with the length of a test.
-        if http.task not in self._connections:
-            self._connections.add(http.task)
-            http.task.add_done_callback(self._connections.discard)
         body = await http.read()
         fault = self._script.take(http.method, http.path) or NO_FAULT
         request = Request(

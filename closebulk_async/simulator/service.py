@@ -12,6 +12,7 @@ from attrs import evolve
 
 from .bodies import check_create, read_object
 from .event_log import EventLog
+from .exporting import Exports
 from .jobs import Job
 from .kinds import KINDS
 from .limits import Limiter, Verdict
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from .kinds import JsonObject, Kind
     from .knobs import Knobs
+    from .records import Lead
 
 BASE_PATH = "/api/v1"
 
@@ -51,6 +53,7 @@ class Service:
             source=random.Random(f"webhooks {seed}"),
         )
         self.events = EventLog(knobs, self.store)
+        self.exports = Exports(knobs, organization_id=self.organization_id, user_id=self.user_id, seed=seed)
         self.oauth = OAuth(
             knobs,
             organization_id=self.organization_id,
@@ -109,7 +112,8 @@ class Service:
         return key in self._credentials or self.oauth.accepts(key.removeprefix("bearer "), request.at)
 
     def _dispatch(self, request: Request) -> object:
-        endpoints = self._endpoints(_segments(request.path))
+        segments = _segments(request.path)
+        endpoints = self.exports.endpoints(segments) or self._endpoints(segments)
         if request.method in endpoints:
             return endpoints[request.method](request)
         if request.method == "POST":
@@ -195,7 +199,7 @@ class Service:
     def _create(self, kind: Kind, request: Request) -> JsonObject:
         body = read_object(request.body, request.headers)
         check_create(kind, body)
-        leads = self._searches.find_leads(body, request) if self.population.leads else None
+        leads = self._find_leads(body, request)
         plan = self.store.next_plan(kind) or self._knobs.plan
         if leads is not None and not plan.says_counts:
             plan = evolve(plan, n_leads=len(leads), n_objects=len(leads))
@@ -212,6 +216,12 @@ class Service:
         )
         self.store.add(job)
         return job.snapshot(request.at, read_fields(request.query))
+
+    def _find_leads(self, body: JsonObject, request: Request) -> tuple[Lead, ...] | None:
+        """The leads that a new job acts on; None without any leads, and for a text of the old search language."""
+        if not self.population.leads or (body.get("query") and not body.get("s_query")):
+            return None
+        return self._searches.find_leads(body, request)
 
     def _read(self, kind: Kind, job_id: str, request: Request) -> JsonObject:
         return self.store.find(kind, job_id, request.at).snapshot(request.at, read_fields(request.query))
@@ -249,7 +259,7 @@ def group_of(method: str, path: str) -> str:
     The service's groups are not published; a path and its items in one group per method is a guess.
     """
     segments = _segments(path)
-    named = segments[: 1 if segments[:1] in (["event"], ["webhook"]) else 2]
+    named = segments[: 1 if segments[:1] in (["event"], ["export"], ["webhook"]) else 2]
     return f"{method} /{''.join(f'{segment}/' for segment in named)}"
 
 
