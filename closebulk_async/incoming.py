@@ -60,14 +60,14 @@ class Fetcher:
     async def open(self, link: str, headers: Mapping[str, str]) -> AsyncGenerator[Incoming, None]:
         """The answer to a GET, of whatever status but a redirect. Raises TransportError and DecodeError."""
         is_plain_allowed = self.settings.base_url.startswith("http:")  # which it is on this machine only
-        url = base = self.settings.base_url
+        base = ""
         for _ in range(MAX_HOPS + 1):
             found = resolve_link(link, base=base, is_plain_allowed=is_plain_allowed)
             if found is None:
                 message = "the link leads nowhere that may be asked: expected an https:// address"
                 raise DecodeError(message, status=HTTPStatus.OK, request=self.name, body="")
-            url = base = found
-            answer = await self.bounded(self._get(url, headers))
+            base = found
+            answer = await self.bounded(self._get(found, headers))
             try:
                 if answer.status not in REDIRECTS or "location" not in answer.headers:
                     yield Incoming(answer=answer, fetcher=self)

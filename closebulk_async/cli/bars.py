@@ -15,7 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from closebulk_async.cli.exits import complain, describe_failure
-from closebulk_async.cli.texts import cleaned, format_percent, format_rate, format_seconds, format_status, shortened
+from closebulk_async.cli.texts import (
+    cleaned,
+    format_percent,
+    format_rate,
+    format_seconds,
+    format_status,
+    has_counts,
+    shortened,
+)
 from closebulk_async.errors import BulkActionFailed, CloseBulkError, WaitTimeout
 from closebulk_async.models import JobRef
 from closebulk_async.progress import Progress
@@ -72,7 +80,7 @@ class Row:
     @property
     def share(self) -> str:
         """The percentage, or the count while there is no total."""
-        if self.progress is None:
+        if self.progress is None or not has_counts(self.progress.action):
             return ""
         fraction = self.progress.fraction
         return str(self.progress.n_objects_processed) if fraction is None else format_percent(fraction)

@@ -13,15 +13,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from closebulk_async.cli import journals, starting
+from closebulk_async.cli import exporting, journals, starting
 from closebulk_async.cli.exits import ExitCode, code_of, complain, is_missing_key
 from closebulk_async.cli.options import Json, examples
 from closebulk_async.cli.outcomes import outcomes
 from closebulk_async.cli.starting import in_options
 from closebulk_async.cli.texts import cleaned, describe_row
 from closebulk_async.cli.views import action_to_dict, choose_view, print_json
-from closebulk_async.errors import CloseBulkError
-from closebulk_async.models import BulkAction, JobRef, Kind
+from closebulk_async.errors import CloseBulkError, InvalidRequestError
+from closebulk_async.models import BULK_KINDS, BulkAction, JobRef, Kind
 from closebulk_async.policy import to_seconds, to_seconds_or_none
 from closebulk_async.version import __version__
 
@@ -72,8 +72,8 @@ def closebulk(
 ) -> None:
     """Start and watch bulk actions of Close.
 
-    A REF is KIND:ID, such as email:bulkemail_qmjJY85TS; KIND is email, delete, edit or sequence_subscription. The key
-    is read from CLOSE_API_KEY. `closebulk demo` needs none: it runs against a simulator.
+    A REF is KIND:ID, such as email:bulkemail_qmjJY85TS; KIND is email, delete, edit, sequence_subscription or export.
+    The key is read from CLOSE_API_KEY. `closebulk demo` needs none: it runs against a simulator.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage or no key, 3 still running after --timeout, 4 nobody knows whether an
     action was started, 130 interrupted.
@@ -112,7 +112,7 @@ def watch(
 
 @app.command("list", epilog=examples("closebulk list email --limit 5"))
 def list_actions(
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="email, delete, edit or sequence_subscription.")],
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="email, delete, edit, sequence_subscription or export.")],
     *,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many to show.")] = 20,
     as_json: Json = False,
@@ -196,6 +196,7 @@ async def _change(ref: JobRef[BulkAction], what: Literal["pause", "resume"], *, 
 
 
 app.add_typer(starting.app)
+app.add_typer(exporting.app)
 app.command(epilog=examples("closebulk outcomes email:bulkemail_qmjJY85TS --csv outcomes.csv"))(outcomes)
 app.command(epilog=examples("closebulk recover --journal closebulk.db --watch"))(journals.recover)
 app.command(epilog=examples("closebulk adopt 2f0c... email:bulkemail_qmjJY85TS --journal closebulk.db"))(journals.adopt)
@@ -215,6 +216,9 @@ def demo(
     The simulator runs on this machine, as long as the demo does. Close is never talked to, whatever the environment
     says.
     """
+    if kind is Kind.EXPORT:
+        message = f"the demo shows bulk actions: expected one of {', '.join(BULK_KINDS)}"
+        raise InvalidRequestError(message)
     from closebulk_async.cli.demo import Demo
 
     run_of_it = Demo(kind=kind, leads=leads, seconds=to_seconds(seconds, name="--seconds"), as_json=as_json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from closebulk_async.models import BulkAction
+from closebulk_async.models import Export, Job
 from closebulk_async.progress import Progress, count_objects
 
 _MINUTE, _HOUR, _DAY = 60, 60 * 60, 24 * 60 * 60
@@ -30,6 +30,15 @@ def shortened(text: str, width: int) -> str:
 def format_number(number: int) -> str:
     """A count, its thousands apart: `1 234`."""
     return f"{number:,}".replace(",", " ")
+
+
+def format_bytes(number: float) -> str:
+    """An amount of data in the largest decimal unit: `999 B`, `1.5 kB`, `12.3 MB`, `1.0 GB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 999.95 or unit == "GB":  # noqa: PLR2004 - what is rounded to 1000 is one of the next unit
+            break
+        number /= 1000
+    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
 
 
 def format_seconds(seconds: float) -> str:
@@ -65,6 +74,11 @@ def format_moment(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def has_counts(job: Job) -> bool:
+    """Whether the service says how far it is: of an export it may never do."""
+    return not isinstance(job, Export) or getattr(job, "n_docs_processed", None) is not None
+
+
 def format_counts(processed: int, total: int | None, fraction: float | None) -> str:
     """`45 of 200 (22%)`, or the counter alone while the service has not counted."""
     counts = f"{processed} processed" if total is None else f"{processed} of {total}"
@@ -81,7 +95,9 @@ def describe_step(progress: Progress[Any]) -> str:
     status = format_status(progress.status)
     if progress.paused_since is not None:
         status = f"{status} since {format_moment(progress.paused_since)}"
-    parts = [status, format_counts(progress.n_objects_processed, progress.n_objects, progress.fraction)]
+    parts = [status]
+    if has_counts(progress.action):
+        parts.append(format_counts(progress.n_objects_processed, progress.n_objects, progress.fraction))
     if not progress.is_final and progress.paused_since is None:
         if progress.rate is not None:
             parts.append(format_rate(progress.rate))
@@ -90,7 +106,7 @@ def describe_step(progress: Progress[Any]) -> str:
     return f"{progress.ref}: {', '.join(parts)}"
 
 
-def describe_row(action: BulkAction) -> str:
+def describe_row(action: Job) -> str:
     """One action of a list as one line. The ref, whole and last, can be copied, or cut out by `awk '{print $NF}'`."""
     created = getattr(action, "date_created", None)  # rows of older servers may lack it
     parts = [
@@ -102,12 +118,14 @@ def describe_row(action: BulkAction) -> str:
     return "  ".join(parts)
 
 
-def describe_state(action: BulkAction) -> str:
+def describe_state(action: Job) -> str:
     """Status and counters: `processing, 40 of 100 (40%)`."""
-    return f"{format_status(action.status)}, {_format_counts_of(action)}"
+    return ", ".join(filter(None, (format_status(action.status), _format_counts_of(action))))
 
 
-def _format_counts_of(action: BulkAction) -> str:
+def _format_counts_of(action: Job) -> str:
+    if not has_counts(action):
+        return ""
     processed, total = count_objects(action)
     fraction = 1.0 if action.is_done else min(1.0, processed / total) if total else None
     return format_counts(processed, total, fraction)

@@ -20,7 +20,14 @@ from closebulk_async.models import BulkAction, JobRef
 from closebulk_async.progress import Progress
 
 
-class View(Protocol):
+class Noting(Protocol):
+    """Whatever can show a note."""
+
+    def note(self, text: str) -> None:
+        """Something that the user should know, such as a status that is not documented."""
+
+
+class View(Noting, Protocol):
     """Shows the steps of a watch of one or more actions, inside a `with` block."""
 
     def __enter__(self) -> Self:
@@ -34,9 +41,6 @@ class View(Protocol):
 
     def fail(self, ref: JobRef[Any], error: CloseBulkError) -> None:
         """The wait for one action has ended without the action being done."""
-
-    def note(self, text: str) -> None:
-        """Something that the user should know, such as a status that is not documented."""
 
 
 @attrs.define
@@ -137,7 +141,7 @@ def choose_view(refs: Sequence[JobRef[Any]], *, as_json: bool) -> View:
 class _NoteHandler(logging.Handler):
     """Hands what the package logs to a view: written past it, a record would tear the bars."""
 
-    def __init__(self, view: View, unanswered: Sized) -> None:
+    def __init__(self, view: Noting, unanswered: Sized) -> None:
         super().__init__(logging.INFO)
         self._view = view
         self._unanswered = unanswered
@@ -152,7 +156,7 @@ class _NoteHandler(logging.Handler):
 
 
 @contextmanager
-def notes_in(view: View, *, unanswered: Sized) -> Iterator[None]:
+def notes_in(view: Noting, *, unanswered: Sized) -> Iterator[None]:
     """Show the package's warnings in `view` for as long as the block runs.
 
     While something is `unanswered`, what is logged as information is shown as well: a poll that failed is part of a
