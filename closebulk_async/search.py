@@ -222,7 +222,6 @@ class _Walk:
     _spare: int = 0
     _page: SearchPage | None = None
     _read_at: float = 0.0
-    _latest: datetime | None = None
 
     async def next_hits(self) -> Sequence[Hit] | None:
         """What the next page has that was not given before; None where no cursor leads on."""
@@ -230,16 +229,11 @@ class _Walk:
         if page is None:
             return None
         self._page, self._read_at = page, self._clock.monotonic()
-        if self._question.is_by_key and page.hits:
-            self._latest = moment_of(page.hits[-1])
         new = [hit for hit in page.hits if self._border.passes(hit)]
         self.n_new += len(new)
         self.n_rows += len(page.hits)
         self._spare -= len(page.hits) - len(new) if page.hits else 1
-        if page.cursor is None:
-            # The end, if it is not that of the 10,000 rows.
-            is_known = self.n_rows < MOST_ROWS and self._total is not None and self._total <= self.n_rows
-            self.is_whole = self._n_asked < MOST_ROWS or is_known
+        self.is_whole = page.cursor is None and self._has_come_to_the_end()
         return new
 
     async def all_hits(self) -> Sequence[Hit] | None:
@@ -274,20 +268,22 @@ class _Walk:
         # Only once: nobody says what a cursor shows that is used a second time, and the page behind it may be gone.
         once = attrs.evolve(self._transport.retry, attempts=1)
         try:
-            page = self._reader(request, await self._transport.send(request, retry=once))
+            return self._reader(request, await self._transport.send(request, retry=once))
         except (APIError, DecodeError, TransportError) as exc:
             self.error = exc
             return None
-        return page if self._goes_on(page) else None
+
+    def _has_come_to_the_end(self) -> bool:
+        """Whether a page without a cursor is the last one, and not where the service gives no more of a search."""
+        if self._total is not None and self._total <= self.n_rows < MOST_ROWS:
+            return True
+        # Some may have gone since they were counted, or the service counts what it does not show: one more walk tells.
+        return not self.is_full and (self._total is None or not self.n_new)
 
     def _next_limit(self) -> int:
         limit = min(self._question.page_size, MOST_ROWS - self._n_asked)
         self._n_asked += limit
         return limit
-
-    def _goes_on(self, page: SearchPage) -> bool:
-        """Whether the rows come after those of the page before, as they do where cursors lead in no circle."""
-        return self._latest is None or not page.hits or moment_of(page.hits[0]) >= self._latest
 
     @property
     def _reader(self) -> partial[SearchPage]:

@@ -47,6 +47,8 @@ class Haystack:
     aside: dict[str, Answer] = attrs.field(factory=dict)
     """Pages by cursors that `odd` has made up."""
     asked: list[dict[str, Any]] = attrs.field(factory=list)
+    expired: list[str] = attrs.field(factory=list)
+    """Cursors that were sent too late."""
     cursors: dict[str, tuple[int, int, float]] = attrs.field(factory=dict)
     """By their text: the walk, the rows before, and when it was made."""
     _walks: list[tuple[list[str], int]] = attrs.field(factory=list)
@@ -91,6 +93,7 @@ class Haystack:
         if "cursor" in body:
             walk, skip, made = self.cursors.get(body["cursor"], (0, 0, -math.inf))
             if self.clock.monotonic() - made > self.cursor_seconds:
+                self.expired.append(body["cursor"])
                 return refuse("Invalid or expired cursor.")
         else:
             walk, skip = len(self._walks), 0
