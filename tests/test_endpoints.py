@@ -24,8 +24,10 @@ from closebulk_async import (
     JobRef,
     Kind,
     NotFoundError,
+    Query,
     SequenceStart,
     UnsafeQueryError,
+    lead,
 )
 from closebulk_async.models import BULK_KINDS
 from closebulk_async.operations import DEFAULTABLE
@@ -145,6 +147,15 @@ async def test_a_start_sends_what_was_given_and_nothing_else(sim: Simulator, clo
     assert methods(sim) == ["GET", "POST"]
     assert {request.path for request in sim.requests} == {case.path}
     assert body(sim) == case.body
+
+
+async def test_a_built_query_serves_wherever_a_query_does(sim: Simulator, close: CloseBulk) -> None:
+    """Counted, previewed and started, it is sent as its JSON, and the action shows that."""
+    query = lead.name.full_words("ACME") & ~lead.status_id.is_any_of("stat_1")
+    preview = await close.deletes.preview(s_query=query)
+    action = await close.deletes.create(s_query=query, max_matches=10**9)
+    assert body(sim)["s_query"] == preview.request["s_query"] == action.s_query == query.to_dict()
+    assert Query.from_dict(action.s_query) == query
 
 
 @pytest.mark.parametrize("query", [{"s_query": {}}, {"query": " * "}, {}, {"s_query": {"type": "and", "queries": []}}])

@@ -121,15 +121,14 @@ CONDITIONS = st.sampled_from(
 FIELDS = st.sampled_from(
     [COUNTRY, {"type": "custom_field", "custom_field_id": "cf_1"}, {"type": "new", "id": [1, 1.0]}]
 )
-NODES: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
-    [
-        {"type": "id", "value": "lead_1"},
-        {"type": "object_type", "object_type": "lead"},
-        {"type": "text", "value": "ACME", "mode": "full_words"},
-        {"type": "saved_search", "saved_search_id": "save_1"},
-        {"type": "tomorrow", "queries": [1, 1.0, True]},
-    ]
-) | st.builds(
+SIMPLE: list[dict[str, Any]] = [
+    {"type": "id", "value": "lead_1"},
+    {"type": "object_type", "object_type": "lead"},
+    {"type": "text", "value": "ACME", "mode": "full_words"},
+    {"type": "saved_search", "saved_search_id": "save_1"},
+    {"type": "tomorrow", "queries": [1, 1.0, True]},
+]
+NODES = st.sampled_from(SIMPLE) | st.builds(
     lambda field, condition: {"type": "field_condition", "field": field, "condition": condition}, FIELDS, CONDITIONS
 )
 SPELLINGS = st.fixed_dictionaries(

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from closebulk_async import Query, contact, lead, raw
 from closebulk_async.errors import InvalidRequestError, UnsafeQueryError
 from closebulk_async.models import BulkObjectType, ContactPreference, EditType, Kind, SequenceActionType
 from closebulk_async.starts import RULES, DeleteStart, EditStart, EmailStart, SequenceStart, Start
@@ -223,10 +224,41 @@ def test_no_kind_reaches_every_lead_by_accident(cls: type[Start], keywords: Keyw
     assert cls(**keywords, **queries, allow_all=True).body() == {**keywords, **queries}
 
 
+@pytest.mark.parametrize("allow_all", [False, True])
+@pytest.mark.parametrize(
+    ("cls", "keywords"),
+    [
+        (EmailStart, EMAIL),
+        (DeleteStart, {}),
+        (EditStart, {"type": "clear_custom_field", **BY_ID}),
+        (SequenceStart, {"action_type": "pause", "sequence_id": "seq_1"}),
+    ],
+)
+def test_a_query_is_sent_as_its_json(cls: type[Start], keywords: Keywords, *, allow_all: bool) -> None:
+    """A built query and its JSON object make equal starts, which show the JSON object."""
+    query = lead.name.phrase("ACME") & ~lead.has(contact, contact.emails_count > 1) & raw({"type": "new", "n": 1})
+    built = cls(s_query=query, **keywords, allow_all=allow_all)
+    plain = cls(s_query=query.to_dict(), **keywords, allow_all=allow_all)
+    assert built.to_json() == plain.to_json()
+    assert built.s_query == plain.s_query == query.to_dict() == built.body()["s_query"]
+    assert attrs.evolve(built, results_limit=5).body() == {**built.body(), "results_limit": 5}
+
+
+@pytest.mark.parametrize("query", [lead.every(), lead.every() | lead.name.exists(), Query.from_dict({})], ids=repr)
+def test_a_built_query_is_judged_as_any_other(query: Query) -> None:
+    """One that excludes nobody is refused as its JSON object would be, and passes with `allow_all=True`."""
+    with pytest.raises(UnsafeQueryError, match="allow_all=True"):
+        DeleteStart(s_query=query)
+    assert DeleteStart(s_query=query, allow_all=True).body() == {"s_query": query.to_dict()}
+
+
 @pytest.mark.parametrize(
     ("keywords", "named"),
     [
         ({"s_query": "ACME"}, "s_query"),
+        ({"s_query": lead.name}, "s_query"),
+        ({"s_query": lead}, "s_query"),
+        ({"s_query": False}, "s_query"),
         ({"s_query": [QUERY]}, "s_query"),
         ({"query": 7}, "query"),
         ({"results_limit": 0}, "results_limit"),
