@@ -46,6 +46,16 @@ async def test_the_journal_example_starts_once_however_often_it_runs(tmp_path: P
     assert [run[-1] for run in runs] == [f"done: delete:{job.id}"] * 2
 
 
+async def test_the_search_example_counts_and_walks(tmp_path: Path) -> None:
+    """The example of «Search» counts leads, shows each of them, oldest first, and then the newest."""
+    async with Simulator() as simulator:
+        leads = simulator.add_leads(250, seed=5, per_instant=1)
+        counted, *shown, newest = await run_example(simulator, "search.md", cwd=tmp_path)
+    assert counted == "250 leads match"
+    assert [line.split()[0] for line in shown] == [each.id for each in leads]
+    assert newest == f"the newest is {leads[-1].id}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_of_a_page_lead_to_files(page: Path) -> None:
     """Every relative link of a page names a file of the repository."""
