@@ -39,7 +39,13 @@ soon after each other into one, and does not say how soon."""
 RESCANNED = timedelta(minutes=5)
 """What the vendor advises to read again: events that are written late, or changed while older pages were read."""
 
-_DELETED: Mapping[str, str] = MappingProxyType({"call": "activity.call", "custom_activity": "activity.custom_activity"})
+_DELETED: Mapping[str, str] = MappingProxyType(
+    {
+        "call": "activity.call",
+        "custom_activity": "activity.custom_activity",
+        "form_submission": "activity.form_submission",
+    }
+)
 """The word of the event log for what a delete deletes, where it is another one. Unconfirmed but for leads."""
 
 _EDITED: Mapping[str, Sequence[str]] = MappingProxyType(

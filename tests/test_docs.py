@@ -61,3 +61,12 @@ def test_links_of_a_page_lead_to_files(page: Path) -> None:
     """Every relative link of a page names a file of the repository."""
     targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+async def test_the_example_of_outcomes_tells_of_each_lead(tmp_path: Path) -> None:
+    """One line for each event, and how many objects have any."""
+    async with Simulator() as simulator:
+        simulator.next_job(duration=0.2, n_objects=3)
+        *events, last = await run_example(simulator, "outcomes.md", cwd=tmp_path)
+    assert [event.split()[0] for event in events] == ["lead.deleted"] * 3
+    assert last == "3 of 3 objects have events: {'lead.deleted': 3}"
