@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from closebulk_async.simulator import Plan
+
+from .programs import StillClock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +19,12 @@ if TYPE_CHECKING:
     from closebulk_async.simulator import Simulator
 
     from .conftest import Closebulk
+
+
+@pytest.fixture
+def clock() -> StillClock:
+    """The command asks how long ago an action began: the simulator stands at the present."""
+    return StillClock(datetime.now(UTC))
 
 
 @pytest.fixture
