@@ -149,7 +149,9 @@ class FieldCondition(Query):
             return f"lead.custom({field.custom_field_id!r}).{self.condition.call()}"
         if not isinstance(field, RegularField) or field.object_type not in OBJECTS:
             return None
-        return f"{field.object_type}.{field.field_name}.{self.condition.call()}"
+        name = field.field_name
+        shown = name if name.isidentifier() else f"field({name!r})"
+        return f"{field.object_type}.{shown}.{self.condition.call()}"
 
 
 @attrs.frozen(repr=False)

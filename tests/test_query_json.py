@@ -230,6 +230,19 @@ def test_a_query_reads_as_the_expression_that_makes_it(tree: dict[str, Any]) -> 
     assert eval(repr(query), dict(NAMES)) == query  # noqa: S307 - our own text
 
 
+ANY_CALL = {
+    "type": "has_related",
+    "this_object_type": "lead",
+    "related_object_type": "call",
+    "related_query": {"type": "id", "value": "acti_1"},
+}
+WITH_NOTE = {
+    "type": "field_condition",
+    "field": {"type": "regular_field", "object_type": "call", "field_name": "note"},
+    "condition": {"type": "exists"},
+}
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -245,6 +258,9 @@ def test_a_query_reads_as_the_expression_that_makes_it(tree: dict[str, Any]) -> 
         "text_search('ACME', mode='phrase')",
         "text_search('ACME')",
         "lead.name.matches({'type': 'new'})",
+        "lead.field('shoe size').exists()",
+        f"Query.from_dict({ANY_CALL!r})",
+        f"Query.from_dict({WITH_NOTE!r})",
         "Query.from_dict({'type': 'new'})",
     ],
 )

@@ -352,6 +352,16 @@ def test_a_query_that_contains_itself_is_refused() -> None:
             DeleteStart(s_query=loop, allow_all=allow_all)
 
 
+@pytest.mark.parametrize("name", ["extra", "sort"])
+def test_a_keyword_that_contains_itself_is_refused(name: str) -> None:
+    """So does a loop in what else is sent."""
+    loop: Keywords = {}
+    loop["again"] = loop
+    keywords: Keywords = {name: loop if name == "extra" else [loop]}
+    with pytest.raises(InvalidRequestError, match="contains itself"):
+        DeleteStart(s_query=QUERY, **keywords)
+
+
 @pytest.mark.parametrize("word", ["and", "not"])
 @pytest.mark.parametrize("depth", [200, 300, 400, 500, 700, 900, 20_000])
 def test_a_query_that_is_nested_too_deeply_is_refused(word: str, depth: int) -> None:
