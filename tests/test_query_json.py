@@ -8,7 +8,7 @@ import pickle
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import closebulk_async
@@ -208,6 +208,14 @@ def test_a_known_node_is_known_whatever_stands_beside_it(node: dict[str, Any]) -
     assert type(Query.from_dict(node)) is not Query
 
 
+def test_the_order_of_keys_makes_no_other_query() -> None:
+    """Equal JSON is an equal query, whatever is known of it."""
+    node = {"type": "tomorrow", "a": {"b": 1, "c": 2}, "negate": True}
+    again = {"negate": True, "a": {"c": 2, "b": 1}, "type": "tomorrow"}
+    assert Query.from_dict(node) == Query.from_dict(again)
+    assert Query.from_dict({**SAMPLE, **node, "type": "and"}) == Query.from_dict({**again, **SAMPLE, "type": "and"})
+
+
 def test_a_value_keeps_nothing_of_the_caller_s() -> None:
     """Changing the JSON that was read, or the JSON that was given, does not change the query."""
     tree = copy.deepcopy(COPIED) | {"more": {"a": [1]}}
@@ -224,6 +232,9 @@ NAMES = {name: getattr(closebulk_async, name) for name in closebulk_async.__all_
 
 @patient
 @given(tree=trees)
+@example(tree={"type": "id", "value": "lead_1", "negate": False})
+@example(tree={"type": "and", "queries": [{"type": "and", "queries": SIMPLE}, *SIMPLE]})
+@example(tree={"type": "or", "queries": [{"type": "or", "queries": SIMPLE, "negate": True}, *SIMPLE]})
 def test_a_query_reads_as_the_expression_that_makes_it(tree: dict[str, Any]) -> None:
     """What `repr` shows can be pasted into a program: it makes an equal query."""
     query = Query.from_dict(tree)
