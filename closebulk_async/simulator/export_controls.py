@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 from .download_faults import DownloadFault, as_download_fault
 from .exporting import EXPORT_KINDS
 from .jobs import read_date, spell_date
+from .messages import Request
 from .plans import to_seconds
 from .scripts import Scripted
 
@@ -67,11 +68,12 @@ class Exporting:
         `fields` are response fields, taken as they are (datetimes are spelled), and `without` are those that its
         responses lack. An export whose `status` is given stays as it is.
         """
-        created_at = read_date(fields.get("date_created")) or self.clock.now() - timedelta(seconds=to_seconds(age))
+        asked_at = read_date(fields.get("date_created")) or self.clock.now() - timedelta(seconds=to_seconds(age))
+        asked = Request(method="POST", path=f"/api/v1/export/{kind}/", query={}, headers={}, body=b"", at=asked_at)
         fixed = {name: spell_date(value) if isinstance(value, datetime) else value for name, value in fields.items()}
         exports = self._service.exports
         return exports.add(
-            EXPORT_KINDS[kind], request, plan or self.export_plan, created_at, fixed=fixed, without=frozenset(without)
+            EXPORT_KINDS[kind], request, plan or self.export_plan, asked, fixed=fixed, without=frozenset(without)
         )
 
     def fail_next_download(self, fault: DownloadFault | Fault, *, times: int | None = 1, skip: int = 0) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from bisect import bisect_left
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import accumulate, islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from .export_files import Part
+from .export_leads import make_leads
 from .jobs import spell_date
 from .kinds import JsonObject
 
@@ -26,13 +26,12 @@ if TYPE_CHECKING:
 # A file that is larger repeats its rows: as many as this are made in a moment and packed in a tenth of a second.
 N_DISTINCT = 5_000
 _DEFAULT_ROWS = 100
-_FIRST_DAY = datetime(2024, 1, 1, 8, 30, tzinfo=UTC)
 
 _DATE_SPELLINGS: Mapping[str, Callable[[datetime], str]] = MappingProxyType(
     {
         "original": lambda date: date.isoformat(" ", timespec="microseconds"),
         "iso8601": lambda date: date.isoformat(timespec="seconds"),
-        "excel": lambda date: date.strftime("%Y-%m-%d %I:%M:%S %p"),
+        "excel": lambda date: date.astimezone(UTC).strftime("%Y-%m-%d %I:%M:%S %p"),
     },
 )
 
@@ -41,7 +40,7 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "leads": ("id", "display_name", "description", "url", "status_label", "date_created", "date_updated"),
         "contacts": ("id", "name", "title", "email", "lead_id", "lead_name", "date_created", "date_updated"),
-        "lead_opps": ("id", "lead_id", "lead_name", "status_label", "value", "note", "date_created", "date_updated"),
+        "lead_opps": ("id", "lead_id", "lead_name", "status_id", "value", "confidence", "date_created", "date_updated"),
     },
 )
 # What a flag adds, and what is there for a lead that does not say.
@@ -54,55 +53,6 @@ _FLAGS: Mapping[str, str] = MappingProxyType(
     },
 )
 _UNSAID: JsonObject = {"activities": [], "addresses": [], "custom_objects": [], "num_emails": 0}
-
-
-def make_leads() -> Iterator[JsonObject]:
-    """Leads without end, each with one to three contacts and none to two opportunities; the same in every run."""
-    number = 0
-    while True:
-        number += 1
-        yield _make_lead(number)
-
-
-def _make_lead(number: int) -> JsonObject:
-    made = _FIRST_DAY + timedelta(hours=number, microseconds=number)
-    lead_id, name = _make_id("lead", number), f"Company {number}"
-    known: JsonObject = {"lead_id": lead_id, "lead_name": name, "date_created": made, "date_updated": made}
-    return {
-        "id": lead_id,
-        "display_name": name,
-        # Commas, quotes, line breaks and letters beyond ASCII: what a reader of CSV gets wrong.
-        "description": f'They said "yes, {number} times",\nand meant it: naïve ☃',
-        "url": f"https://company-{number}.example.com",
-        "status_label": ("Potential", "Qualified", "Customer")[number % 3],
-        "date_created": made,
-        "date_updated": made + timedelta(days=1),
-        "contacts": [
-            {
-                "id": _make_id("cont", number, index),
-                "name": f"Person {index} of {name}",
-                "title": "CEO" if index == 0 else "Buyer",
-                "email": f"person{index}@company-{number}.example.com",
-                **known,
-            }
-            for index in range(1 + number % 3)
-        ],
-        "opportunities": [
-            {
-                "id": _make_id("oppo", number, index),
-                "status_label": "Active",
-                "value": 100 * number,
-                "note": "",
-                **known,
-            }
-            for index in range(number % 3)
-        ],
-    }
-
-
-def _make_id(prefix: str, *numbers: int) -> str:
-    digest = hashlib.sha256(f"{prefix}{numbers}".encode()).hexdigest()
-    return f"{prefix}_{digest[:43]}"
 
 
 @frozen
@@ -130,7 +80,7 @@ def write(
     documents = _documents(what, islice(make_leads() if leads is None else leads, cap))
     if leads is None:
         documents = islice(documents, N_DISTINCT if rows is None else min(rows, N_DISTINCT))
-    form = _json_form(body, what) if body.get("format") == "json" else _csv_form(body, what)
+    form = _json_form(body) if body.get("format") == "json" else _csv_form(body, what)
     lines = [form.spell(document).encode() for document in documents]
     if size is not None and lines:
         rows = form.rows_for(size, lines)
@@ -165,7 +115,8 @@ class _Form:
 
 
 def _csv_form(body: Mapping[str, Json], what: str) -> _Form:
-    columns = _chosen(body, (*_COLUMNS[what], *_flagged(body)))
+    wanted, there = body.get("fields"), (*_COLUMNS[what], *_flagged(body))
+    columns = [name for name in wanted if name in there] if isinstance(wanted, list) else there
     spell_in = _DATE_SPELLINGS[str(body.get("date_format") or "original")]
     # Its `writerow` gives back what is written.
     writer = csv.writer(_Echo(), lineterminator="")
@@ -183,13 +134,12 @@ class _Echo:
         return text
 
 
-def _json_form(body: Mapping[str, Json], what: str) -> _Form:
-    # A superset of all columns: each lead comes with its contacts and opportunities.
-    nested = ("contacts", "opportunities") if what == "leads" else ()
-    names = _chosen(body, (*_COLUMNS[what], *nested, *_flagged(body)))
+def _json_form(body: Mapping[str, Json]) -> _Form:
+    wanted, unflagged = body.get("fields"), set(_FLAGS.values()).difference(_flagged(body))
 
     def spell(row: JsonObject) -> str:
-        known = {name: row[name] for name in names if name in row}
+        names = wanted if isinstance(wanted, list) else row
+        known = {name: row[name] for name in names if name in row and name not in unflagged}
         return json.dumps(known, default=spell_date, ensure_ascii=False, separators=(",", ":"))
 
     return _Form(head=b"[", spell=spell, between=b",\n", after=b"", tail=b"]")
@@ -197,11 +147,6 @@ def _json_form(body: Mapping[str, Json], what: str) -> _Form:
 
 def _flagged(body: Mapping[str, Json]) -> Iterator[str]:
     return (column for flag, column in _FLAGS.items() if body.get(flag) is True)
-
-
-def _chosen(body: Mapping[str, Json], columns: Sequence[str]) -> Sequence[str]:
-    wanted = body.get("fields")
-    return [name for name in wanted if name in columns] if isinstance(wanted, list) else columns
 
 
 def _documents(what: str, leads: Iterable[JsonObject]) -> Iterator[JsonObject]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from operator import attrgetter
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .messages import Request
 
 Answering = Callable[["Request"], object]
+Finding = Callable[[JsonObject, "Request"], Iterable[JsonObject] | None]
 
 _FIELDS = (
     Field("format", choices=("csv", "json"), required=True),
@@ -69,7 +70,7 @@ class Export(Job):
     _knobs: Knobs = field(repr=False)
     _links: Links = field(repr=False)
     # In the order of the file; None for some that are made up.
-    _leads: Sequence[JsonObject] | None = field(default=None, repr=False)
+    _leads: Iterable[JsonObject] | None = field(default=None, repr=False)
 
     @cached_property
     def file(self) -> StoredFile:
@@ -129,14 +130,18 @@ class Export(Job):
 
 
 class Exports:
-    """All exports of an organization, and what `/export/` answers."""
+    """All exports of an organization, and what `/export/` answers.
 
-    def __init__(self, knobs: Knobs, *, organization_id: str, user_id: str, seed: int) -> None:
+    `find_leads` says which leads the body of a POST finds, None where there are none at all.
+    """
+
+    def __init__(self, knobs: Knobs, find_leads: Finding, *, organization_id: str, user_id: str, seed: int) -> None:
         # Chance of their own: the ids of bulk actions are then the same with and without exports.
         self._random = random.Random(f"exports {seed}")
         self.links = Links(secret=self._random.randbytes(32))
         self.listeners: list[Callable[[Job], None]] = []
         self._knobs = knobs
+        self._find_leads = find_leads
         self._organization_id = organization_id
         self._user_id = user_id
         self._by_id: dict[str, Export] = {}
@@ -154,27 +159,33 @@ class Exports:
     def add(
         self,
         kind: Kind,
-        request: Mapping[str, Json],
+        body: Mapping[str, Json],
         plan: ExportPlan,
-        created_at: datetime,
+        request: Request,
         *,
         fixed: Mapping[str, Json] = MappingProxyType({}),
         without: frozenset[str] = frozenset(),
     ) -> Export:
-        """Keep a new export; raises `ValueError` when its id is taken. Its fields may be set or taken out by hand."""
+        """Keep a new export of that request; raises `ValueError` when its id is taken.
+
+        Fields of its responses may be set or taken out by hand.
+        """
+        # The leads are those of now; what the file says of them is what they are when it is made.
+        leads = self._find_leads({} if kind is OPPORTUNITY else dict(body), request)
         export = Export(
             id=str(fixed.get("id") or make_id(self._knobs.id_prefixes.get("export", kind.id_prefix), self._random)),
             kind=kind,
-            request=request,
+            request=body,
             plan=plan.timing(),
             content=plan,
-            created_at=created_at,
+            created_at=request.at,
             organization_id=self._organization_id,
             user_id=self._user_id,
             fixed=dict(fixed),
             without=without,
             knobs=self._knobs,
             links=self.links,
+            leads=leads,
         )
         if export.id in self._by_id:
             raise ValueError(f"there is an export with the id {export.id!r} already")
@@ -222,7 +233,7 @@ class Exports:
         check_create(kind, body)
         if misfits := dict(_misfits(kind, body)):
             raise refused_fields(misfits)
-        export = self.add(kind, body, self._next_plan(kind), request.at)
+        export = self.add(kind, body, self._next_plan(kind), request)
         return export.snapshot(request.at, read_fields(request.query))
 
     def _read(self, kinds: Sequence[Kind], export_id: str, request: Request) -> JsonObject:

@@ -12,6 +12,7 @@ from attrs import evolve
 
 from .bodies import check_create, read_object
 from .event_log import EventLog
+from .export_leads import write_leads
 from .exporting import Exports
 from .jobs import Job
 from .kinds import KINDS
@@ -26,7 +27,7 @@ from .store import JobStore
 from .webhooks import Webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from .kinds import JsonObject, Kind
@@ -53,7 +54,9 @@ class Service:
             source=random.Random(f"webhooks {seed}"),
         )
         self.events = EventLog(knobs, self.store)
-        self.exports = Exports(knobs, organization_id=self.organization_id, user_id=self.user_id, seed=seed)
+        self.exports = Exports(
+            knobs, self._find_exported, organization_id=self.organization_id, user_id=self.user_id, seed=seed
+        )
         self.oauth = OAuth(
             knobs,
             organization_id=self.organization_id,
@@ -222,6 +225,10 @@ class Service:
         if not self.population.leads or (body.get("query") and not body.get("s_query")):
             return None
         return self._searches.find_leads(body, request)
+
+    def _find_exported(self, body: JsonObject, request: Request) -> Iterable[JsonObject] | None:
+        leads = self._find_leads(body, request)
+        return None if leads is None else write_leads(leads, self.population.statuses)
 
     def _read(self, kind: Kind, job_id: str, request: Request) -> JsonObject:
         return self.store.find(kind, job_id, request.at).snapshot(request.at, read_fields(request.query))
