@@ -277,8 +277,9 @@ class _Walk:
         """Whether a page without a cursor is the last one, and not where the service gives no more of a search."""
         if self._total is not None and self._total <= self.n_rows < MOST_ROWS:
             return True
-        # Some may have gone since they were counted, or the service counts what it does not show: one more walk tells.
-        return not self.is_full and (self._total is None or not self.n_new)
+        # Some may have gone since they were counted, or the service counts what it does not show, or not at all: one
+        # more walk tells.
+        return not self.is_full and not self.n_new
 
     def _next_limit(self) -> int:
         limit = min(self._question.page_size, MOST_ROWS - self._n_asked)

@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from closebulk_async import CloseBulk
 from closebulk_async.simulator import Simulator
+from tests.haystacks import Haystack
 from tests.offices import Office
 from tests.stage import EVERY_SECOND, Stage
 
@@ -59,3 +60,10 @@ async def office(tmp_path: Path) -> AsyncIterator[Office]:
     """A service, and a journal in a file that nobody has opened yet."""
     async with Office(tmp_path / "journal.db") as office:
         yield office
+
+
+@pytest.fixture
+async def hay(clock: FakeClock) -> AsyncIterator[Haystack]:
+    """A service to search in, empty at first."""
+    async with Haystack(clock) as haystack:
+        yield haystack

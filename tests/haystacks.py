@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Self
 import attrs
 from aiohttp import web
 
+from closebulk_async import CloseBulk
 from closebulk_async.testing import FakeClock
 from tests.peers import Peer, connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from closebulk_async import CloseBulk, Hit
+    from closebulk_async import Hit
 
 BEGIN = datetime(2024, 3, 1, tzinfo=UTC)
 QUERY = {"type": "text", "mode": "full_words", "value": "hay"}
@@ -36,6 +37,8 @@ class Haystack:
     """Finds all that it has, whatever is asked, by `date_created`; `odd` may answer in its place or change a page."""
 
     clock: FakeClock
+    close: CloseBulk = attrs.field(init=False)
+    """A client of it, which is open while the service is."""
     created: dict[str, datetime] = attrs.field(factory=dict)
     cursor_seconds: float = 30.0
     most_rows: int = 10_000
@@ -63,14 +66,12 @@ class Haystack:
     async def __aenter__(self) -> Self:
         self._peer.answer = self._answer
         await self._peer.__aenter__()
+        self.close = await connect(self._peer, self.clock).__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close.aclose()
         await self._peer.__aexit__()
-
-    def client(self, **options: Any) -> CloseBulk:
-        """A client of it, still to be entered."""
-        return connect(self._peer, self.clock, **options)
 
     @property
     def by_cursor(self) -> list[str]:
@@ -134,9 +135,9 @@ def _bounds(node: object) -> Iterable[str]:
             yield from _bounds(item)
 
 
-async def ids_of(close: CloseBulk, **options: Any) -> Sequence[str]:
+async def ids_of(hay: Haystack, **options: Any) -> Sequence[str]:
     """The ids of all hits, in their order."""
-    return [hit.id async for hit in close.search.iterate(QUERY, **options)]
+    return [hit.id async for hit in hay.close.search.iterate(QUERY, **options)]
 
 
 async def collect(walk: AsyncIterator[Hit], ids: list[str]) -> None:
@@ -148,3 +149,15 @@ async def collect(walk: AsyncIterator[Hit], ids: list[str]) -> None:
 def in_order(haystack: Haystack) -> list[str]:
     """All ids, oldest first."""
     return sorted(haystack.created, key=haystack.created.__getitem__)
+
+
+def on_cursors(answer: Callable[[], Answer], *, every: int = 1) -> Callable[[dict[str, Any], Answer], Answer]:
+    """Answers so where a cursor is sent; each time, or each so many times."""
+    n_sent = 0
+
+    def odd(body: dict[str, Any], page: Answer) -> Answer:
+        nonlocal n_sent
+        n_sent += "cursor" in body
+        return answer() if "cursor" in body and n_sent % every == 0 else page
+
+    return odd
