@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from operator import attrgetter
@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from .bodies import check_create, read_object
+from .bodies import read_object
 from .export_files import StoredFile
+from .export_kinds import EXPORT_KINDS, OPPORTUNITY, check_export
 from .export_links import Links
 from .export_rows import write
 from .export_rules import ExportPlan
 from .ids import make_id
 from .jobs import Job, echo, spell_date
-from .kinds import Field, Json, JsonObject, Kind
+from .kinds import Json, JsonObject, Kind
 from .knobs import Knobs
 from .listing import cut_page, matching, place, read_fields, read_window
-from .refusals import refused, refused_fields
+from .refusals import refused
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -31,30 +32,6 @@ if TYPE_CHECKING:
 
 Answering = Callable[["Request"], object]
 Finding = Callable[[JsonObject, "Request"], Iterable[JsonObject] | None]
-
-_FIELDS = (
-    Field("format", choices=("csv", "json"), required=True),
-    Field("date_format", choices=("original", "iso8601", "excel")),
-    Field("fields", types=(list,), items=str),
-    Field("send_done_email", types=(bool,), default=True),
-)
-_FLAGS = ("include_activities", "include_addresses", "include_custom_objects", "include_smart_fields")
-
-LEAD = Kind(
-    "lead",
-    id_prefix="expo_",
-    fields=(
-        *_FIELDS,
-        Field("type", choices=("leads", "contacts", "lead_opps"), required=True),
-        Field("query"),
-        Field("results_limit", types=(int,)),
-        Field("s_query", types=(dict,), default={}),
-        Field("sort", types=(list,), items=dict, default=[]),
-        *(Field(flag, types=(bool,), default=False) for flag in _FLAGS),
-    ),
-)
-OPPORTUNITY = Kind("opportunity", id_prefix="expo_", fields=(*_FIELDS, Field("params", types=(dict,), default={})))
-EXPORT_KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in (LEAD, OPPORTUNITY)})
 
 # An export passes through the same phases as a bulk action, by other names.
 _STATUSES: Mapping[str, str] = MappingProxyType(
@@ -230,9 +207,7 @@ class Exports:
 
     def _create(self, kind: Kind, request: Request) -> JsonObject:
         body = read_object(request.body, request.headers)
-        check_create(kind, body)
-        if misfits := dict(_misfits(kind, body)):
-            raise refused_fields(misfits)
+        check_export(kind, body)
         export = self.add(kind, body, self._next_plan(kind), request)
         return export.snapshot(request.at, read_fields(request.query))
 
@@ -248,20 +223,3 @@ class Exports:
                 del self._plans[index]
                 return plan
         return self._knobs.export_plan
-
-
-def _misfits(kind: Kind, body: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
-    """What does not go together, by the field that is named; the rules are documented, the texts are not."""
-    is_json, rows = body["format"] == "json", body.get("type")
-    if is_json and body.get("date_format") is not None:
-        yield "date_format", "Only CSV exports can have a date format."
-    if kind is OPPORTUNITY:
-        if body.get("s_query") is not None:
-            yield "s_query", "Opportunities are exported by params, not by s_query."
-        return
-    if is_json and rows != "leads":
-        yield "type", "JSON exports must be of type leads."
-    if body.get("include_activities") and not (is_json and rows == "leads"):
-        yield "include_activities", "Only JSON exports of leads can include activities."
-    if body.get("include_smart_fields") and is_json and rows != "leads":
-        yield "include_smart_fields", "Only JSON exports of leads and CSV exports can include smart fields."

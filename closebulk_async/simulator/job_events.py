@@ -27,7 +27,9 @@ JOB_ACTIONS = ("created", "updated", "completed", "paused")
 FINAL = ("done", "error")
 
 # What is compared to find out whether anything has changed; the rest of a row never does, its date apart.
-_STATE = ("status", "n_leads", "n_leads_processed", "n_objects", "n_objects_processed")
+_STATE = (
+    *("status", "n_leads", "n_leads_processed", "n_objects", "n_objects_processed", "n_docs", "n_docs_processed"),
+)
 _STEP = timedelta(microseconds=1)
 
 # So many streams may number the events of one job.
@@ -56,7 +58,7 @@ class Stream(Protocol):
 
 def object_type(job: Job) -> str:
     """The name that the event log has for jobs of that kind."""
-    return f"bulk_action.{job.kind.name}"
+    return f"{job.kind.family}.{job.kind.name}"
 
 
 def event_id(job: Job, stream: int, serial: int) -> str:
@@ -171,7 +173,7 @@ class Turns:
             job.snapshot(job.created_at),
             at=job.created_at,
             id=id,
-            meta={"request_method": "POST", "request_path": f"/api/v1/bulk_action/{job.kind.name}/"},
+            meta={"request_method": "POST", "request_path": f"/api/v1/{job.kind.family}/{job.kind.name}/"},
             object_type=object_type(job),
             request_id=numbered_id("req_", job.id, 0),
         )

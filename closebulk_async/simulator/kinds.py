@@ -35,13 +35,14 @@ class Field:
 
 @frozen(kw_only=True)
 class Kind:
-    """One kind of bulk action.
+    """One kind of bulk action, or of another family of jobs.
 
-    `needs` maps a word of the field `variant` to groups of field names; of each group one must be sent.
-    `filters` are the fields that a list may be filtered by.
+    `family` is the first part of its address and of its name in events. `needs` maps a word of the field `variant` to
+    groups of field names; of each group one must be sent. `filters` are the fields that a list may be filtered by.
     """
 
     name: str = field(kw_only=False)
+    family: str = "bulk_action"
     id_prefix: str
     fields: tuple[Field, ...]
     variant: str = ""

@@ -72,7 +72,7 @@ class PostOffice:
         self.log: deque[Delivery] = deque(maxlen=keep)
         self._knobs = knobs
         self._webhooks = service.webhooks
-        self._store = service.store
+        self._jobs = lambda: (*service.store.jobs, *service.exports.all)
         self._clock = clock
         self._source = source
         self._agenda = Agenda(clock)
@@ -81,7 +81,8 @@ class PostOffice:
         self._queues: dict[str, dict[Delivery, Entry | None]] = {}
         self._failing_since: dict[str, datetime] = {}
         self._webhooks.listeners.append(self._review)
-        self._store.listeners.append(self._narrator.hear)
+        service.store.listeners.append(self._narrator.hear)
+        service.exports.listeners.append(self._narrator.hear)
 
     def open(self) -> None:
         """Begin, with what fell due in the meantime."""
@@ -192,7 +193,7 @@ class PostOffice:
                 self._agenda.strike(entry)
         if any(subscription.names() for subscription in active):
             updates = any(subscription.names("updated") for subscription in active)
-            self._narrator.listen(self._store.jobs, updates=updates)
+            self._narrator.listen(self._jobs(), updates=updates)
         else:
             self._narrator.leave()
 

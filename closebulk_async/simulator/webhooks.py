@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from attrs import evolve, field, frozen
 
 from .bodies import check_fields
+from .export_kinds import EXPORT_ACTIONS, EXPORT_KINDS
 from .filters import judge_filter, passes
 from .ids import make_event_id
 from .job_events import JOB_ACTIONS
@@ -24,10 +26,18 @@ if TYPE_CHECKING:
     from .kinds import Json
     from .knobs import Knobs
 
-JOB_EVENTS: tuple[JsonObject, ...] = tuple(
-    {"object_type": f"bulk_action.{kind}", "action": action} for kind in KINDS for action in JOB_ACTIONS
+_ACTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        **{f"{kind.family}.{kind.name}": JOB_ACTIONS for kind in KINDS.values()},
+        **{f"{kind.family}.{kind.name}": EXPORT_ACTIONS for kind in EXPORT_KINDS.values()},
+    },
 )
-"""All events of all jobs, as a subscription names them."""
+_FAMILIES = tuple({name.partition(".")[0] + "." for name in _ACTIONS})
+
+JOB_EVENTS: tuple[JsonObject, ...] = tuple(
+    {"object_type": name, "action": action} for name, actions in _ACTIONS.items() for action in actions
+)
+"""All events of all jobs, exports among them, as a subscription names them."""
 
 _FIELDS = (
     Field("url"),
@@ -71,7 +81,7 @@ class Subscription:
     def names(self, action: str | None = None) -> bool:
         """Whether it asks for that action (for any when None) on jobs of whatever kind."""
         return any(
-            action in (None, wanted["action"]) and str(wanted["object_type"]).startswith("bulk_action.")
+            action in (None, wanted["action"]) and str(wanted["object_type"]).startswith(_FAMILIES)
             for wanted in self.events
         )
 
@@ -199,15 +209,15 @@ def _is_address(url: str) -> bool:
 def _judge_event(event: Json) -> object:
     """What is wrong with one wanted event, in the shape of nested errors; empty when nothing is.
 
-    Of the many types of object only those of bulk actions are known here, and others are taken as they are.
+    Of the many types of object only those of jobs are known here, and others are taken as they are.
     """
     if not isinstance(event, dict):
         return "Value must be of dict type."
     errors = {name: REQUIRED for name in ("object_type", "action") if not isinstance(event.get(name), str)}
-    kind = str(event.get("object_type")).partition("bulk_action.")[2]
-    if kind and kind not in KINDS:
+    name = str(event.get("object_type"))
+    if name.startswith(_FAMILIES) and name not in _ACTIONS:
         errors["object_type"] = NOT_A_CHOICE
-    elif kind and event.get("action") not in JOB_ACTIONS:
+    elif event.get("action") not in _ACTIONS.get(name, (event.get("action"),)):
         errors.setdefault("action", NOT_A_CHOICE)
     if text := judge_filter(event.get("extra_filter")):
         errors["extra_filter"] = text

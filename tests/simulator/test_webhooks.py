@@ -209,9 +209,9 @@ async def test_ids_of_jobs_are_the_same_with_webhooks(api: Api) -> None:
 
 
 async def test_a_subscription_without_a_request(api: Api) -> None:
-    """`add_webhook` subscribes to all events of all four kinds, and a GET shows it like any other."""
+    """`add_webhook` subscribes to all events of all kinds of jobs, and a GET shows it like any other."""
     subscription = api.sim.add_webhook(URL)
-    assert len(subscription.events) == 16
+    assert len(subscription.events) == 22
     row = (await api.get(f"/webhook/{subscription.id}/")).json()
     assert row["events"] == list(subscription.events)
     assert subscription.signature_key not in repr(subscription)
