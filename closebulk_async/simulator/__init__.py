@@ -11,15 +11,22 @@ function of the clock and of its `Plan`.
 another. `webhook_rules` delays, repeats, drops and retries them. A receiver of a test on a virtual clock that lets time
 pass before it answers has to say so with the clock's `hold()`. Without an active subscription nothing runs.
 
+**What it exports**: its leads, those that the export's `s_query` finds, or rows that are made up, as many as
+`next_export` and `add_export` say; a file of 1 GB takes no more memory than a small one. The files are at
+`download_port`, another origin, where an `Authorization` header is refused, and `download_faults` cuts, stalls and
+spoils their downloads.
+
 **Where it may differ from the service.** No source says, so these are guesses, each with the place that changes it:
 
 - verb and address of pause and resume: `PUT` on the item (`change_method`);
 - the order of lists: newest first (`list_order`); `max_skip` of bulk actions: 250000, seen elsewhere (`max_skip`);
-- ids of edits and sequence subscriptions begin with invented prefixes (`id_prefixes`);
+- ids of edits, sequence subscriptions and exports begin with invented prefixes (`id_prefixes`);
 - a path without its last slash is redirected with 301 (`slash_redirect`);
 - how long a new job stays unseen: not at all (`Plan.shown_after`); a pause takes effect at once (`Plan.pausing`);
 - when counts are known: once the job is processing (`Plan.counting`); null before that;
 - a failed job stops with a part of its objects processed (`Plan.fails_at`), and says nothing about why;
+- what is told of an export, how long its link is good, and what the store says of its file and does with a range
+  (`ExportRules`); when an export is no longer `created` and `started` (`ExportPlan.starting`);
 - endpoint groups are method and kind; window and header spelling are those seen live (`Limits`);
 - how long an authorization code lasts and what the reuse of a replaced refresh token does (`OAuthRules`);
 - how often a running job is told about, which changes are one event, whether a failure is told at all, whether retries
@@ -36,6 +43,9 @@ Guesses without a setting, where a scripted answer can stand in (`faults.reply`,
 - a duplicate is an active webhook with the same address and the same events; a pause by hand clears the queue as well;
 - events have no `api_key_id`, and a `request_id` only where a job was created; texts for a wrong address, an unknown
   event and too many webhooks are our own, and events of other objects than bulk actions are not checked;
+- `format`, and the `type` of an export of leads, have to be sent; JSON is for the type `leads`; `date_format` for JSON
+  and `s_query` for opportunities are refused, and `params` are not looked at; the columns of a file have names of our
+  own; a link is no use before the export is done, and each response has another; the event log has no exports;
 - refusals of `/oauth2/` are those of RFC 6749, `invalid_client` with 401; a revoked grant loses its access tokens too;
 - a search gives 100 rows where it is not told how many, takes any object for a query, and lets `_limit` be any number.
 
