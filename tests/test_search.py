@@ -197,3 +197,13 @@ async def test_no_more_is_read_than_asked_for(hay: Haystack, most: int, limits: 
     hay.add(*range(10))
     assert await ids_of(hay, max_items=most, page_size=4) == in_order(hay)[:most]
     assert [body["_limit"] for body in hay.asked] == limits
+
+
+@pytest.mark.parametrize("end", [{"cursor": None}, {"cursor": ""}, {}])
+async def test_a_page_without_a_cursor_is_the_last_one(hay: Haystack, end: dict[str, Any]) -> None:
+    """A null, an empty text and no cursor at all are an end."""
+    hay.add(1)
+    row = hay.row("lead_0")
+    hay.odd = lambda *_: {"data": [row], "count": {"limited": 1, "total": 1}, **end}
+    assert await ids_of(hay) == ["lead_0"]
+    assert len(hay.asked) == 1
