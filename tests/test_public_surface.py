@@ -148,6 +148,8 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "search": ("Search",),
     "search_wire": ("Hit", "SortKey", "asc", "desc"),
     "seeking": (),
+    "patience": (),
+    "renewing": (),
     "webhook_models": ("Webhook", "WebhookEvent", "WebhookStatus"),
     "subscriptions": ("Webhooks",),
     "listing": (),
