@@ -3,9 +3,14 @@
 `async with Simulator() as sim:` serves `sim.base_url` on 127.0.0.1; `python -m closebulk_async.simulator` does so as a
 program. It shares no code with the client, so that one misreading of the API cannot pass on both sides.
 
-**What it serves**: the four kinds under `/bulk_action/`, counts of `/data/search/`, `/webhook/`, `/me/`, API keys,
-bearer tokens, OAuth, pagination, `_fields`, rate limits, and the faults of `simulator.faults`. A job's status is a
-function of the clock and of its `Plan`.
+**What it serves**: the four kinds under `/bulk_action/`, `/export/`, `/data/search/`, `/event/`, `/webhook/`, `/me/`,
+API keys, bearer tokens, OAuth, pagination, `_fields`, rate limits, and the faults of `simulator.faults`. A job's status is a function of the
+clock and of its `Plan`.
+
+**What it searches**: leads that a test gives it (`add_leads`, `add_lead`, `add_contact`), by evaluating the query. What
+a bulk action acts on is then what its `s_query` matches, unless its plan says how many. Without leads no query is
+run: the counts of a job come from its plan, and a search finds `matches` leads, by default those of the plan that was
+queued first, on one page without a cursor.
 
 **What it sends**: signed events about its jobs, to subscriptions whose address is on this machine; it never calls
 another. `webhook_rules` delays, repeats, drops and retries them. A receiver of a test on a virtual clock that lets time
@@ -29,6 +34,8 @@ spoils their downloads.
   (`ExportRules`); when an export is no longer `created` and `started` (`ExportPlan.starting`);
 - endpoint groups are method and kind; window and header spelling are those seen live (`Limits`);
 - how long an authorization code lasts and what the reuse of a replaced refresh token does (`OAuthRules`);
+- what a search finds whose query names no type of object, how its hard limit shows, how many rows and fields it takes
+  (`SearchRules`);
 - how often a running job is told about, which changes are one event, whether a failure is told at all, whether retries
   are signed afresh and whether a GET of a webhook shows its `signature_key` (`WebhookRules`).
 
@@ -47,11 +54,14 @@ Guesses without a setting, where a scripted answer can stand in (`faults.reply`,
   and `s_query` for opportunities are refused, and `params` are not looked at; the columns of a file have names of our
   own; a link is no use before the export is done, and each response has another; the event log has no exports;
 - refusals of `/oauth2/` are those of RFC 6749, `invalid_client` with 401; a revoked grant loses its access tokens too;
-- a search gives 100 rows where it is not told how many, takes any object for a query, and lets `_limit` be any number.
+- a search gives 100 rows where it is not told how many, and without leads takes any object for a query and any number
+  for `_limit`; what the parts of a query mean in detail is told in `conditions` and `evaluating`;
+- without `sort`, and among rows that it does not tell apart, each walk of a search has an order of its own; a cursor
+  may be used again, and not for another query, `sort` or `results_limit`;
+- `n_objects` is the number of leads where the query says which, whatever the kind; what a legacy `query` finds is not
+  looked for.
 
-**What it leaves out**: it has no leads. Queries are not run: the counts of a job come from its plan, and a search finds
-`matches` leads, by default those of the plan that was queued first. It has one page, of rows with type and id alone,
-and knows no cursor. Referenced ids are not looked up, no mail is sent, and no event log can be read.
+**What it leaves out**: no job changes or deletes any lead. Referenced ids are not looked up, and no mail is sent.
 """
 
 from __future__ import annotations
@@ -74,6 +84,8 @@ if TYPE_CHECKING:
     from .oauth_rules import OAuthRules
     from .plans import CURVES, Plan
     from .post_office import Attempt, Delivery
+    from .records import Contact, Lead
+    from .search_rules import SearchRules
     from .server import Simulator
     from .webhook_rules import WebhookRules
     from .webhooks import Subscription
@@ -82,6 +94,7 @@ __all__ = [
     "CURVES",
     "Attempt",
     "Clock",
+    "Contact",
     "Delivery",
     "Download",
     "DownloadFault",
@@ -91,10 +104,12 @@ __all__ = [
     "Fault",
     "IssuedTokens",
     "Job",
+    "Lead",
     "Limits",
     "OAuthRules",
     "Plan",
     "Request",
+    "SearchRules",
     "Simulator",
     "Subscription",
     "WebhookRules",
@@ -107,6 +122,7 @@ _HOMES = {
     "CURVES": ".plans",
     "Attempt": ".post_office",
     "Clock": ".clock",
+    "Contact": ".records",
     "Delivery": ".post_office",
     "Download": ".download_host",
     "DownloadFault": ".download_faults",
@@ -116,10 +132,12 @@ _HOMES = {
     "Fault": ".faults",
     "IssuedTokens": ".oauth",
     "Job": ".jobs",
+    "Lead": ".records",
     "Limits": ".limits",
     "OAuthRules": ".oauth_rules",
     "Plan": ".plans",
     "Request": ".messages",
+    "SearchRules": ".search_rules",
     "Simulator": ".server",
     "Subscription": ".webhooks",
     "WebhookRules": ".webhook_rules",

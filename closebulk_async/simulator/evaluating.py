@@ -34,7 +34,10 @@ def read_query(query: JsonObject, object_type: str, asker: Asker) -> Holds:
 
 
 def found_types(query: JsonObject, asker: Asker, *, unsaid: Sequence[str] = ("lead",)) -> tuple[str, ...]:
-    """The types of objects that a query finds, `unsaid` where it does not narrow them down."""
+    """The types of objects that a query finds, `unsaid` where it does not narrow them down.
+
+    Raises `MalformedError` for a type that cannot be found.
+    """
     said = _narrow(query, asker)
     return tuple(word for word in FOUND if word in (unsaid if said is None else said))
 
@@ -45,18 +48,24 @@ def _narrow(node: Json, asker: Asker) -> frozenset[str] | None:
         return None
     kind = node.get("type")
     if kind == "object_type":
-        return frozenset({str(node.get("object_type"))})
+        return frozenset({choose(node, "object_type", {word: word for word in FOUND})})
     if kind == "saved_search":
         saved_id = str(node.get("saved_search_id"))
         return _narrow(asker.saved_searches.get(saved_id), _without(asker, saved_id))
-    children = node.get("queries")
-    said = [_narrow(child, asker) for child in children] if isinstance(children, list) else []
+    said = list(_narrow_children(node, asker))
     if kind == "and":
         confined = [each for each in said if each is not None]
         return frozenset.intersection(*confined) if confined else None
     if kind == "or" and said and None not in said:
         return frozenset().union(*filter(None, said))
     return None
+
+
+def _narrow_children(node: JsonObject, asker: Asker) -> Iterable[frozenset[str] | None]:
+    children = node.get("queries")
+    for index, child in enumerate(children if isinstance(children, list) else ()):
+        with within("queries", index):
+            yield _narrow(child, asker)
 
 
 def _read(node: Json, object_type: str, asker: Asker) -> Holds:

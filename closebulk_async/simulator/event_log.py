@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
@@ -78,6 +79,10 @@ class _Place:
     key: Key
     stream: Stream = field(eq=False, order=False)
 
+    @property
+    def at(self) -> datetime:
+        return _EPOCH + self.key[0] * _STEP
+
     def event(self) -> JsonObject | None:
         return self.stream.event(self.key[2])
 
@@ -93,7 +98,7 @@ class _Walk:
     is_backwards: bool = False
 
     def fits(self, event: JsonObject) -> bool:
-        return all(event[name] == value for name, value in self.filters.items())
+        return all(event.get(name) == value for name, value in self.filters.items())
 
     def may_fit(self, stream: Stream) -> bool:
         """Whether a stream can hold what is wanted, as far as its types say."""
@@ -107,18 +112,18 @@ class _Walk:
 class _ByHand:
     """Events that a test has told, by their dates."""
 
-    def __init__(self, events: Iterable[JsonObject]) -> None:
-        self._events = sorted(events, key=_date)
-        self.types = {(str(event["object_type"]), str(event["action"])) for event in self._events}
+    def __init__(self, events: Iterable[tuple[datetime, JsonObject]]) -> None:
+        self._events = sorted(events, key=itemgetter(0))
+        self.types = {(str(event["object_type"]), str(event["action"])) for _, event in self._events}
 
     def __len__(self) -> int:
         return len(self._events)
 
     def at(self, number: int) -> datetime:
-        return _date(self._events[number])
+        return self._events[number][0]
 
     def event(self, number: int) -> JsonObject | None:
-        return self._events[number]
+        return self._events[number][1]
 
     def number_of(self, serial: int) -> int | None:
         return serial
@@ -130,12 +135,16 @@ class EventLog:
     def __init__(self, knobs: Knobs, store: JobStore) -> None:
         self._knobs = knobs
         self._store = store
-        self._told: dict[str, JsonObject] = {}
+        self._told: dict[str, tuple[datetime, JsonObject]] = {}
         self._by_tag: dict[str, Job] = {}
 
-    def note(self, event: JsonObject) -> None:
-        """Keep an event that was told by hand, in place of the one that had its id."""
-        self._told[str(event["id"])] = event
+    def note(self, event: JsonObject, now: datetime) -> None:
+        """Keep an event that was told by hand, in place of the one that had its id; one without a date is of now."""
+        try:
+            at = _read_date(str(event["date_updated"]))
+        except ValueError:
+            at = now
+        self._told[str(event["id"])] = at, event
 
     def endpoints(self, below: Sequence[str]) -> Mapping[str, Callable[[Request], object]]:
         """What can be asked by which method at a path below `/event/`; nothing where there is no such path."""
@@ -165,17 +174,18 @@ class EventLog:
         return {
             "cursor_next": _spell_cursor(walk, page[-1][0], is_backwards=False) if older else None,
             "cursor_previous": _spell_cursor(walk, page[0][0], is_backwards=True) if newer else None,
-            "data": [narrowed(self._shown(event, now), query) for _, event in page],
+            "data": [narrowed(self._shown(event, place.at, now), query) for place, event in page],
         }
 
     def read(self, event_id: str, request: Request) -> JsonObject:
         """One event; raises `RefusedError` (404) when there is none of that id, or it is no longer kept."""
-        event = self._told.get(event_id) or self._find(event_id, request.at)
-        if event is None or not request.at - KEPT_FOR <= _date(event) <= request.at:
+        now = request.at
+        at, event = self._told.get(event_id) or self._find(event_id, now) or (now, None)
+        if event is None or not now - KEPT_FOR <= at <= now:
             raise refused("Object does not exist.", status=404)
-        return narrowed(self._shown(event, request.at), request.query)
+        return narrowed(self._shown(event, at, now), request.query)
 
-    def _find(self, event_id: str, now: datetime) -> JsonObject | None:
+    def _find(self, event_id: str, now: datetime) -> tuple[datetime, JsonObject] | None:
         tag, number = split_id(event_id) or ("", 0)
         for job in self._store.jobs[len(self._by_tag) :]:
             self._by_tag[make_tag(job.id)] = job
@@ -185,10 +195,12 @@ class EventLog:
         streams = self._streams(self._by_tag[tag], now)
         number_in = streams[which].number_of(serial) if which < len(streams) else None
         event = None if number_in is None else streams[which].event(number_in)
-        return event if event is not None and event["id"] == event_id else None
+        if number_in is None or event is None or event["id"] != event_id:
+            return None
+        return streams[which].at(number_in), event
 
-    def _shown(self, event: JsonObject, now: datetime) -> JsonObject:
-        if self._knobs.event_rules.sees_old_data or now - _date(event) < DATA_SHOWN_FOR:
+    def _shown(self, event: JsonObject, at: datetime, now: datetime) -> JsonObject:
+        if self._knobs.event_rules.sees_old_data or now - at < DATA_SHOWN_FOR:
             return event
         return {**event, "data": None, "previous_data": None}
 
@@ -260,8 +272,10 @@ def _first_key(at: datetime) -> Key:
     return (at - _EPOCH) // _STEP, 0, 0
 
 
-def _date(event: JsonObject) -> datetime:
-    return datetime.fromisoformat(str(event["date_updated"])).replace(tzinfo=UTC)
+def _read_date(text: str) -> datetime:
+    """The instant of a date, which is in UTC where it does not say."""
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _read_walk(query: Mapping[str, str], now: datetime) -> _Walk:
@@ -280,10 +294,9 @@ def _read_walk(query: Mapping[str, str], now: datetime) -> _Walk:
 
 def _read_bound(name: str, text: str) -> datetime:
     try:
-        at = datetime.fromisoformat(text)
+        return _read_date(text)
     except ValueError:
         raise refused_fields({name: "Invalid ISO 8601 datetime."}) from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _spell_cursor(walk: _Walk, place: _Place, *, is_backwards: bool) -> str:
@@ -301,11 +314,10 @@ def _read_cursor(cursor: str, filters: Mapping[str, str], bounds: Mapping[str, s
         raise refused(f"A cursor cannot be combined with {', '.join(bounds)}: it has the dates that it was made with.")
     if known != filters:
         raise refused("A cursor can only be used with the filters that it was made with.")
-    dates = (datetime.fromisoformat(date).replace(tzinfo=UTC) for date in (since, until))
     return _Walk(
         filters=filters,
-        since=max(next(dates), now - KEPT_FOR),
-        until=next(dates),
+        since=max(_read_date(since), now - KEPT_FOR),
+        until=_read_date(until),
         after=tuple(after),
         is_backwards=is_backwards,
     )

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Unpack
 
 from .download_faults import DownloadFault, as_download_fault
-from .exporting import EXPORT_KINDS
+from .export_kinds import EXPORT_KINDS
 from .jobs import read_date, spell_date
 from .messages import Request
 from .plans import to_seconds

@@ -72,7 +72,7 @@ class PostOffice:
         self.log: deque[Delivery] = deque(maxlen=keep)
         self._knobs = knobs
         self._webhooks = service.webhooks
-        self._jobs = lambda: (*service.store.jobs, *service.exports.all)
+        self._service = service
         self._clock = clock
         self._source = source
         self._agenda = Agenda(clock)
@@ -193,7 +193,8 @@ class PostOffice:
                 self._agenda.strike(entry)
         if any(subscription.names() for subscription in active):
             updates = any(subscription.names("updated") for subscription in active)
-            self._narrator.listen(self._jobs(), updates=updates)
+            jobs = (*self._service.store.jobs, *self._service.exports.all)
+            self._narrator.listen(jobs, updates=updates)
         else:
             self._narrator.leave()
 

@@ -20,6 +20,11 @@ FieldType = Literal["text", "number", "date", "user", "reference"]
 ReachType = Literal["contact_email", "contact_phone", "contact_url"]
 
 
+def _check_aware(_record: object, _attribute: object, instant: datetime) -> None:
+    if instant.tzinfo is None:
+        raise ValueError(f"the dates of records are aware, got {instant!r}")
+
+
 @frozen(kw_only=True, eq=False)
 class Lead:
     """One lead; `custom` has the values of custom fields by their id, several of one field as a list."""
@@ -32,8 +37,8 @@ class Lead:
     status_id: str | None = None
     created_by: str | None = None
     updated_by: str | None = None
-    date_created: datetime
-    date_updated: datetime
+    date_created: datetime = field(validator=_check_aware)
+    date_updated: datetime = field(validator=_check_aware)
     custom: JsonObject = field(factory=dict)
     contacts: list[Contact] = field(factory=list)
     addresses: list[Address] = field(factory=list)
@@ -51,8 +56,8 @@ class Contact:
     title: str | None = None
     created_by: str | None = None
     updated_by: str | None = None
-    date_created: datetime
-    date_updated: datetime
+    date_created: datetime = field(validator=_check_aware)
+    date_updated: datetime = field(validator=_check_aware)
     custom: JsonObject = field(factory=dict)
     emails: list[Reach] = field(factory=list)
     phones: list[Reach] = field(factory=list)
@@ -98,7 +103,7 @@ class Opportunity:
     status_id: str | None = None
     value: int | None = None
     confidence: int | None = None
-    date_created: datetime
+    date_created: datetime = field(validator=_check_aware)
 
 
 Found = Lead | Contact

@@ -207,7 +207,7 @@ class Simulator(Knobs, Populating, Exporting):
         data = about.snapshot(now) if isinstance(about, Job) else dict(about)
         known = object_type(about) if isinstance(about, Job) else "bulk_action.email"
         event = make_event(action, data, at=now, source=self._chance, **{"object_type": known, **fields})
-        self._service.events.note(event)
+        self._service.events.note(event, now)
         self._post.publish(event)
         return event
 
