@@ -9,8 +9,7 @@ import pytest
 
 from closebulk_async import Kind
 from closebulk_async.models import BULK_KINDS
-from closebulk_async.simulator import Plan
-from closebulk_async.simulator.event_rules import EventRules
+from closebulk_async.simulator import EventRules, Plan
 
 if TYPE_CHECKING:
     from tests.stage import Stage

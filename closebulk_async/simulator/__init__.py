@@ -4,8 +4,8 @@
 program. It shares no code with the client, so that one misreading of the API cannot pass on both sides.
 
 **What it serves**: the four kinds under `/bulk_action/`, `/export/`, `/data/search/`, `/event/`, `/webhook/`, `/me/`,
-API keys, bearer tokens, OAuth, pagination, `_fields`, rate limits, and the faults of `simulator.faults`. A job's status is a function of the
-clock and of its `Plan`.
+API keys, bearer tokens, OAuth, pagination, `_fields`, rate limits, and the faults of `simulator.faults`. A job's status
+is a function of the clock and of its `Plan`, and so is what the event log says of the objects that it acts on.
 
 **What it searches**: leads that a test gives it (`add_leads`, `add_lead`, `add_contact`), by evaluating the query. What
 a bulk action acts on is then what its `s_query` matches, unless its plan says how many. Without leads no query is
@@ -36,6 +36,8 @@ spoils their downloads.
 - how long an authorization code lasts and what the reuse of a replaced refresh token does (`OAuthRules`);
 - what a search finds whose query names no type of object, how its hard limit shows, how many rows and fields it takes
   (`SearchRules`);
+- when an email counts as sent, and how many events of others lie between those of a job (`EventRules`); the types of
+  events of what is neither a lead nor an email nor a subscription;
 - how often a running job is told about, which changes are one event, whether a failure is told at all, whether retries
   are signed afresh and whether a GET of a webhook shows its `signature_key` (`WebhookRules`).
 
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from .clock import Clock
     from .download_faults import DownloadFault
     from .download_host import Download
+    from .event_rules import EventRules
     from .export_rules import ExportPlan, ExportRules
     from .exporting import Export
     from .faults import Fault
@@ -98,6 +101,7 @@ __all__ = [
     "Delivery",
     "Download",
     "DownloadFault",
+    "EventRules",
     "Export",
     "ExportPlan",
     "ExportRules",
@@ -126,6 +130,7 @@ _HOMES = {
     "Delivery": ".post_office",
     "Download": ".download_host",
     "DownloadFault": ".download_faults",
+    "EventRules": ".event_rules",
     "Export": ".exporting",
     "ExportPlan": ".export_rules",
     "ExportRules": ".export_rules",
