@@ -5,6 +5,7 @@ Nothing here touches a socket. The tables are the only place that knows paths; a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -54,7 +55,13 @@ class KindOfJob(Generic[A]):
     """What of a POST's body the object shows again, beside `ECHOED_BY_ALL`."""
     list_filters: frozenset[str] = frozenset()
     polled: Sequence[str] | None = ("date_updated",)
-    """What polls read beside `ALWAYS_FIELDS`: since when a paused action is paused. None for all that there is."""
+    """What polls read beside `always`: since when a paused action is paused. None for all that there is."""
+    counters: Sequence[str] = ("n_leads", "n_leads_processed", "n_objects", "n_objects_processed")
+
+    @property
+    def always(self) -> Sequence[str]:
+        """What a narrowed read asks for besides what the caller named, so that it can still be told how far it is."""
+        return ("id", "status", *self.counters)
 
     @property
     def fields(self) -> frozenset[str]:
@@ -102,12 +109,11 @@ KINDS: Mapping[Kind, KindOfJob[Any]] = MappingProxyType(
             ),
         ),
         # A POST goes to a path of its own for each kind of object, and which fields there are is documented nowhere.
-        Kind.EXPORT: KindOfJob(Kind.EXPORT, Export, "/export/", echoed=frozenset(), polled=None),
+        Kind.EXPORT: KindOfJob(
+            Kind.EXPORT, Export, "/export/", echoed=frozenset(), polled=None, counters=("n_docs", "n_docs_processed")
+        ),
     }
 )
-
-ALWAYS_FIELDS = ("id", "status", "n_leads", "n_leads_processed", "n_objects", "n_objects_processed")
-"""What a narrowed read asks for besides what the caller named, so that it can still be told how far the action is."""
 
 MAX_PAGE = 100
 """Rows that the service gives at the most for one page of bulk actions."""
@@ -162,7 +168,9 @@ class Response:
 
 def build_get(ref: JobRef[Any], *, fields: Iterable[str] | None = None) -> Request:
     """Read one action."""
-    return Request(method="GET", path=_item_path(ref), query=_fields_query(fields), resource=KINDS[ref.kind].path)
+    return Request(
+        method="GET", path=_item_path(ref), query=_fields_query(ref.kind, fields), resource=KINDS[ref.kind].path
+    )
 
 
 def build_list(
@@ -189,7 +197,7 @@ def build_list(
         ("_limit", str(check_count(limit, name="limit", least=1))),
         ("_skip", str(check_count(skip, name="skip"))),
         *given.items(),
-        *_fields_query(fields),
+        *_fields_query(kind, fields),
     )
     return Request(method="GET", path=KINDS[kind].path, query=query)
 
@@ -217,13 +225,13 @@ def _item_path(ref: JobRef[Any]) -> str:
     return f"{KINDS[ref.kind].path}{ref.id}/"
 
 
-def _fields_query(fields: Iterable[str] | None) -> tuple[tuple[str, str], ...]:
+def _fields_query(kind: Kind, fields: Iterable[str] | None) -> tuple[tuple[str, str], ...]:
     if fields is None:
         return ()
     if isinstance(fields, str):
         message = f"fields must be several names and is the one text {fields!r}: write [{fields!r}]"
         raise InvalidRequestError(message)
-    names = dict.fromkeys((*ALWAYS_FIELDS, *fields))  # without repetitions, in order
+    names = dict.fromkeys((*KINDS[kind].always, *fields))  # without repetitions, in order
     if strange := [name for name in names if not isinstance(name, str) or not name.replace("_", "").isalnum()]:
         message = f"fields holds {strange[0]!r}, which is no name of a field"
         raise InvalidRequestError(message)
@@ -280,9 +288,14 @@ def read_page(kind: Kind, request: Request, response: Response) -> Page[Any]:
     return Page(rows, has_more)
 
 
+_SIGNED = re.compile(r"(https?://[^\s\"'?]+\?)[^\s\"']+")
+"""A link with a query, which may be all that it takes to have a file."""
+
+
 def misfit(message: str, request: Request, response: Response) -> DecodeError:
     """The error for a success whose body is not what the API promises."""
-    return DecodeError(message, status=response.status, request=str(request), body=_text(response.body))
+    shown = _SIGNED.sub(r"\1***", _text(response.body))
+    return DecodeError(message, status=response.status, request=str(request), body=shown)
 
 
 def is_success(status: int) -> bool:

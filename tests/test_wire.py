@@ -21,7 +21,6 @@ from closebulk_async.errors import (
 from closebulk_async.models import BULK_KINDS, MODEL_OF_KIND, BulkDelete, BulkEmail, JobRef, Kind, Status
 from closebulk_async.starts import DeleteStart, EditStart, EmailStart, SequenceStart, Start
 from closebulk_async.wire import (
-    ALWAYS_FIELDS,
     ECHOED_BY_ALL,
     KINDS,
     Me,
@@ -99,7 +98,7 @@ def test_narrowed_reads_always_ask_for_how_far_it_is(fields: Iterable[str], sent
     names = list(fields)
     assert build_get(REF, fields=iter(names)).query == (("_fields", sent),)
     assert build_list(Kind.EDIT, fields=names).query[-1] == ("_fields", sent)
-    assert ",".join(ALWAYS_FIELDS) == ALWAYS
+    assert ",".join(KINDS[Kind.EMAIL].always) == ALWAYS
 
 
 @pytest.mark.parametrize("fields", ["sender", ["a,b"], ["a b"], [""], ["_"], [7], [None], ["a&b"], b"id"])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import attrs
 import typer
 
+from closebulk_async.cli.making import Making
 from closebulk_async.cli.options import Json, WatchTimeout, examples, read_json
 from closebulk_async.errors import InvalidRequestError
 from closebulk_async.export_wire import DateFormat, ExportFormat, LeadExportType
@@ -24,14 +23,6 @@ app = typer.Typer(
     ),
     rich_markup_mode=None,
 )
-
-
-@attrs.frozen
-class Making:
-    """An export that is to be made, by this method of `close.exports` with these keywords."""
-
-    method: str
-    keywords: Mapping[str, Any]
 
 
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", dir_okay=False, help="Where to save it.")]

@@ -11,8 +11,8 @@ import attrs
 
 from closebulk_async.cli.clients import connect
 from closebulk_async.cli.exits import ExitCode, code_of, complain
-from closebulk_async.cli.exporting import Making
 from closebulk_async.cli.following import Following
+from closebulk_async.cli.making import Making
 from closebulk_async.cli.transfers import choose_file_view
 from closebulk_async.cli.views import choose_view, notes_in
 from closebulk_async.client import CloseBulk
