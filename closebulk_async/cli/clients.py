@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from os import PathLike
 from typing import Any
 
+from closebulk_async.cli.logins import find_auth
 from closebulk_async.cli.views import has_terminal
 from closebulk_async.client import CloseBulk
 from closebulk_async.models import Kind
@@ -17,11 +19,14 @@ LOOKED_AT = PollPolicy(ceiling=5.0)
 def connect(*, as_json: bool = False, journal: PathLike[str] | None = None, timeout: float | None = None) -> CloseBulk:
     """A client as the environment says, to be opened. `timeout` bounds each answer, in seconds.
 
-    Raises AuthenticationError without a key.
+    CLOSE_API_KEY goes before a login that is kept. Raises AuthenticationError without either.
     """
     has_bars = has_terminal() and not as_json
     timeouts = Timeouts() if timeout is None else Timeouts(total=timeout)
-    return CloseBulk.from_env(poll=LOOKED_AT if has_bars else PollPolicy(), timeouts=timeouts, journal=journal)
+    auth = None if os.environ.get("CLOSE_API_KEY", "").strip() else find_auth()
+    return CloseBulk.from_env(
+        auth=auth, poll=LOOKED_AT if has_bars else PollPolicy(), timeouts=timeouts, journal=journal
+    )
 
 
 def endpoint_of(close: CloseBulk, kind: Kind) -> Any:  # noqa: ANN401 - its keywords are those of any kind

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from closebulk_async.cli import exporting, journals, starting
+from closebulk_async.cli import exporting, journals, login, starting
 from closebulk_async.cli.exits import ExitCode, code_of, complain, is_missing_key
 from closebulk_async.cli.options import Json, examples
 from closebulk_async.cli.outcomes import outcomes
@@ -51,7 +51,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.USAGE
     except CloseBulkError as exc:
         # The messages of the package speak of arguments, which the command line does not have.
-        complain("no API key: set CLOSE_API_KEY" if is_missing_key(exc) else in_options(str(exc)))
+        complain("no API key: set CLOSE_API_KEY, or closebulk login" if is_missing_key(exc) else in_options(str(exc)))
         return code_of(exc)
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
@@ -200,6 +200,8 @@ app.add_typer(exporting.app)
 app.command(epilog=examples("closebulk outcomes email:bulkemail_qmjJY85TS --csv outcomes.csv"))(outcomes)
 app.command(epilog=examples("closebulk recover --journal closebulk.db --watch"))(journals.recover)
 app.command(epilog=examples("closebulk adopt 2f0c... email:bulkemail_qmjJY85TS --journal closebulk.db"))(journals.adopt)
+app.command(epilog=examples("closebulk login --client-id oa2client_..."))(login.login)
+app.command(epilog=examples("closebulk logout"))(login.logout)
 app.command(epilog=examples("closebulk abandon 2f0c... --journal closebulk.db"))(journals.abandon)
 
 

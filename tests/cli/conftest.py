@@ -10,7 +10,7 @@ import pytest
 from closebulk_async.cli import main
 from closebulk_async.simulator import Simulator
 
-from .programs import Finished, StillClock
+from .programs import NO_KEYRING, Finished, StillClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,6 +42,8 @@ def closebulk(sim: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     monkeypatch.setenv("CLOSE_API_KEY", sim.api_key)
     monkeypatch.setenv("CLOSE_BASE_URL", sim.base_url)
     monkeypatch.delenv("CLOSEBULK_JOURNAL", raising=False)
+    for name, value in NO_KEYRING.items():
+        monkeypatch.setenv(name, value)
 
     async def call(*arguments: str) -> Finished:
         code = await asyncio.to_thread(main, arguments)

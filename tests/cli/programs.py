@@ -74,9 +74,13 @@ class Finished:
         return self.out.splitlines()
 
 
+NO_KEYRING = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
+"""So that no test looks into the keyring of whoever runs it."""
+
+
 def environment(**changes: str) -> dict[str, str]:
     """The environment of the tests without what decides how the command works, and with `changes`."""
-    return {name: value for name, value in os.environ.items() if name not in OF_OTHERS} | changes
+    return {name: value for name, value in os.environ.items() if name not in OF_OTHERS} | NO_KEYRING | changes
 
 
 def for_simulator(sim: Simulator) -> dict[str, str]:

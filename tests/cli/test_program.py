@@ -255,7 +255,8 @@ async def test_nothing_happens_without_a_key(
 ) -> None:
     """Commands other than the demo need CLOSE_API_KEY: without it they send nothing and exit with 2."""
     monkeypatch.delenv("CLOSE_API_KEY")
-    assert await closebulk(*arguments) == Finished(2, "", "closebulk: no API key: set CLOSE_API_KEY\n")
+    complaint = "closebulk: no API key: set CLOSE_API_KEY, or closebulk login\n"
+    assert await closebulk(*arguments) == Finished(2, "", complaint)
     assert sim.requests == ()
 
 
