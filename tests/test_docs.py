@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import json
 import os
 import re
 import subprocess
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from closebulk_async import OAuthToken
 from closebulk_async.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
-async def run_example(simulator: Simulator, page: str, *, cwd: Path) -> Sequence[str]:
+async def run_example(simulator: Simulator, page: str, *, cwd: Path, **more: str) -> Sequence[str]:
     """What the Python block of a page prints, run as a program of its own."""
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)
     process = await asyncio.create_subprocess_exec(
@@ -29,7 +32,7 @@ async def run_example(simulator: Simulator, page: str, *, cwd: Path) -> Sequence
         "-c",
         example,
         cwd=cwd,
-        env=os.environ | {"CLOSE_API_KEY": simulator.api_key, "CLOSE_BASE_URL": simulator.base_url},
+        env=os.environ | {"CLOSE_API_KEY": simulator.api_key, "CLOSE_BASE_URL": simulator.base_url, **more},
         stdout=subprocess.PIPE,
     )
     printed, _ = await process.communicate()
@@ -70,3 +73,29 @@ async def test_the_example_of_outcomes_tells_of_each_lead(tmp_path: Path) -> Non
         *events, last = await run_example(simulator, "outcomes.md", cwd=tmp_path)
     assert [event.split()[0] for event in events] == ["lead.deleted"] * 3
     assert last == "3 of 3 objects have events: {'lead.deleted': 3}"
+
+
+async def test_the_example_of_exports_saves_a_file(tmp_path: Path) -> None:
+    """Both phases are shown, and the file is there."""
+    async with Simulator() as simulator:
+        simulator.next_export(duration=0.2, rows=3)
+        *steps, last = await run_example(simulator, "exports.md", cwd=tmp_path)
+    assert "done" in steps
+    assert any(step.endswith("bytes") for step in steps)
+    assert last == "saved: leads.csv"
+    with (tmp_path / "leads.csv").open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 3
+
+
+async def test_the_example_of_oauth_keeps_what_it_is_given(tmp_path: Path) -> None:
+    """The token is renewed, because it has expired, and the new one is what the next run reads."""
+    kept = tmp_path / "close-token.json"
+    async with Simulator() as simulator:
+        app = simulator.oauth
+        kept.write_text(OAuthToken(access_token="old_token", refresh_token=app.grant()).to_json())
+        more = {"CLOSE_CLIENT_ID": app.client_id, "CLOSE_CLIENT_SECRET": app.client_secret}
+        for _ in range(2):
+            app.expire_tokens()
+            assert await run_example(simulator, "oauth.md", cwd=tmp_path, **more) == ["actions: 0"]
+        assert app.refreshes == 2
+        assert OAuthToken.from_dict(json.loads(kept.read_text())).refresh_token == app.tokens[-1].refresh_token
