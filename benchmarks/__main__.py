@@ -1,4 +1,4 @@
-"""`python -m benchmarks [speed|starts|waits] [--quick] [--only SUITE] [--output FOLDER]`: measure, print, record."""
+"""`python -m benchmarks [REPORT] [--quick] [--only SUITE] [--output FOLDER]`: measure, print, record."""
 
 from __future__ import annotations
 

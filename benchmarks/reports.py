@@ -8,6 +8,7 @@ from benchmarks import (
     cadence,
     cost,
     decoding,
+    downloading,
     figures,
     fleet,
     harness,
@@ -88,4 +89,15 @@ said otherwise, their rates change and stall, and their counters move in batches
     },
 )
 
-REPORTS: Final = {"speed": SPEED, "starts": STARTS, "waits": WAITS}
+DOWNLOADS: Final = Report(
+    name="downloads",
+    title="Downloads",
+    how_to_read="""\
+The server is the package's simulator, in a process of its own; what it sends comes over loopback.
+""",
+    suites={"downloading": downloading.measure},
+    comparisons=(),
+    counts={"downloading": downloading.render},
+)
+
+REPORTS: Final = {"speed": SPEED, "starts": STARTS, "waits": WAITS, "downloads": DOWNLOADS}
