@@ -277,11 +277,11 @@ async def test_leaving_removes_what_was_written(stage: Stage, export: Stored, tm
     assert left_in(tmp_path) == []
     with pytest.raises(WaitClosedError):
         await download
-    stage.sim.fail_next_download(download_faults.stall(after=5000))
-    stalled = stage.close.exports.download(export.id, tmp_path / "y")
-    await anext(stalled)
+    large = stage.sim.add_export(plan=ExportPlan(size=5_000_000, level=1), age=1000)
+    second = stage.close.exports.download(large.id, tmp_path / "y")
+    await anext(second)
     assert left_in(tmp_path) != []
-    task = asyncio.create_task(stalled.result())
+    task = asyncio.create_task(second.result())
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
