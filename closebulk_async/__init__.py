@@ -116,6 +116,7 @@ if TYPE_CHECKING:
     from closebulk_async.waiting import Wait
     from closebulk_async.webhook_models import Webhook, WebhookEvent, WebhookStatus
     from closebulk_async.webhook_wire import job_events
+    from closebulk_async.wire import Me
 
 __all__ = [
     "APIError",
@@ -174,6 +175,7 @@ __all__ = [
     "LeadExportType",
     "Limiter",
     "LogHook",
+    "Me",
     "MemoryJournal",
     "MemoryLimiter",
     "NotFoundError",
@@ -390,6 +392,7 @@ _MODULE_OF = {
     "WebhookEvent": "webhook_models",
     "WebhookStatus": "webhook_models",
     "job_events": "webhook_wire",
+    "Me": "wire",
 }
 """Where each export is defined; a test holds it to the imports above and to `__all__`."""
 

@@ -14,7 +14,7 @@ from closebulk_async.auth import ApiKey, Auth
 from closebulk_async.batches import Outcome, run_many, wait_all
 from closebulk_async.clock import Clock, SystemClock
 from closebulk_async.creating import Workshop
-from closebulk_async.discovering import watch_active
+from closebulk_async.discovering import find_recent, watch_active
 from closebulk_async.errors import AuthenticationError, InvalidRequestError
 from closebulk_async.exports import Exports
 from closebulk_async.fencing import Fences
@@ -54,6 +54,7 @@ from closebulk_async.subscriptions import Webhooks
 from closebulk_async.telemetry import Telling
 from closebulk_async.transport import Transport
 from closebulk_async.watching import Watcher
+from closebulk_async.wire import Me, build_me, read_me
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from closebulk_async.limits import GroupLimits
+    from closebulk_async.policy import Duration
     from closebulk_async.progress import Progress
     from closebulk_async.starts import Start
     from closebulk_async.telemetry import Hook
@@ -354,6 +356,26 @@ class CloseBulk:
         wait_options = read_wait_options("watch", options)
         return watch(self._engine, actions, wait_options, raise_on_failure=raise_on_failure)
 
+    @overload
+    def watch_active(
+        self,
+        *,
+        kinds: None = None,
+        follow: bool = False,
+        raise_on_failure: bool = False,
+        **options: Unpack[WaitKeywords],
+    ) -> AsyncGenerator[Progress[BulkAction], None]: ...
+
+    @overload
+    def watch_active(
+        self,
+        *,
+        kinds: Iterable[Kind | str] | None,
+        follow: bool = False,
+        raise_on_failure: bool = False,
+        **options: Unpack[WaitKeywords],
+    ) -> AsyncGenerator[Progress[Job], None]: ...
+
     def watch_active(
         self,
         *,
@@ -361,8 +383,10 @@ class CloseBulk:
         follow: bool = False,
         raise_on_failure: bool = False,
         **options: Unpack[WaitKeywords],
-    ) -> AsyncGenerator[Progress[BulkAction], None]:
+    ) -> AsyncGenerator[Progress[Any], None]:
         """As `watch`, of all actions of these kinds (None: of all four) that have not ended yet, whoever started them.
+
+        Exports are watched where they are named.
 
         The lists have no filter for that: they are read to their ends, a request for each hundred actions ever
         started. With `follow` the stream does not end: where new actions appear, the lists are looked at every
@@ -371,6 +395,27 @@ class CloseBulk:
         """
         wait_options = read_wait_options("watch_active", options)
         return watch_active(self._engine, kinds, wait_options, follow=follow, raise_on_failure=raise_on_failure)
+
+    async def recent(
+        self,
+        *,
+        kinds: Iterable[Kind | str] | None = None,
+        since: Duration | None = None,
+        limit: int = 100,
+        fields: Iterable[str] | None = None,
+    ) -> list[Job]:
+        """The newest `limit` jobs of these kinds (None: of all, exports included), newest first.
+
+        `since` is how long ago the oldest may have been created. Of each kind the list is read where new rows appear,
+        and to its end where it is in no order. `fields` narrows what is read of each; `id`, `status`, the counters and
+        `date_created` always are. A kind that is not named and may not be read is left out. Raises what reading a list
+        raises.
+        """
+        return await find_recent(self._engine, kinds, since=since, limit=limit, fields=fields)
+
+    async def me(self) -> Me:
+        """Whose key it is, and how far this machine's clock is off. Raises AuthenticationError for a bad key."""
+        return await self._engine.transport.read(build_me(), read_me)
 
     async def wait_all(
         self, actions: Iterable[ActionLike[Any]], **options: Unpack[WaitKeywords]

@@ -1,10 +1,12 @@
-"""`watch_active`: find what runs, and with `follow` what begins later, and watch it."""
+"""Find actions: what is recent, what runs, and with `follow` what begins later."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from closebulk_async.errors import (
@@ -15,9 +17,11 @@ from closebulk_async.errors import (
     UnfencedStartError,
 )
 from closebulk_async.fencing import NewEnd
-from closebulk_async.models import BulkAction, Kind, parse_kinds
+from closebulk_async.models import BulkAction, Job, Kind, parse_kinds
 from closebulk_async.operations import iterate_actions
+from closebulk_async.policy import Duration, to_seconds
 from closebulk_async.streams import Stream
+from closebulk_async.wire import check_count
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -36,6 +40,59 @@ FIELDS = ("date_created", "date_updated")
 
 UNORDERED_BEATS = 10
 """How many times rarer a list is looked through of which every page has to be read."""
+
+
+async def find_recent(
+    engine: Engine,
+    kinds: Iterable[Kind | str] | None,
+    *,
+    since: Duration | None,
+    limit: int,
+    fields: Iterable[str] | None,
+) -> list[Job]:
+    """The newest jobs of these kinds, newest first."""
+    wanted = parse_kinds(kinds, default=tuple(Kind))
+    check_count(limit, name="limit", least=1)
+    oldest = None if since is None else engine.watcher.clock.now() - timedelta(seconds=to_seconds(since, name="since"))
+    names = None if fields is None else ("date_created", *fields)
+    readings = [
+        asyncio.create_task(
+            _read_recent(engine, kind, oldest=oldest, limit=limit, fields=names, was_named=kinds is not None),
+            name="closebulk_async list",
+        )
+        for kind in wanted
+    ]
+    try:
+        found = [row for rows in await asyncio.gather(*readings) for row in rows]
+    finally:  # where one list cannot be read, the others are of no use: not a group of errors but that one is raised
+        for reading in readings:
+            reading.cancel()
+        await asyncio.gather(*readings, return_exceptions=True)
+    return sorted(found, key=_created, reverse=True)[:limit]
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+def _created(job: Job) -> datetime:
+    """For sorting: what does not say when it was created comes last."""
+    return getattr(job, "date_created", None) or _LONG_AGO
+
+
+async def _read_recent(
+    engine: Engine, kind: Kind, *, oldest: datetime | None, limit: int, fields: Sequence[str] | None, was_named: bool
+) -> Sequence[Job]:
+    end = NewEnd(engine.transport, kind, most_requests=math.inf)
+    try:
+        pages = await end.read(
+            fields=fields, is_old=lambda row: oldest is not None and _created(row) < oldest, enough=limit
+        )
+    except PermissionDeniedError as exc:
+        if was_named:
+            raise
+        logger.warning("%s actions are left out: %s", kind, exc)
+        return []
+    return [row for row in pages.rows if oldest is None or _created(row) >= oldest]
 
 
 def watch_active(

@@ -7,6 +7,7 @@ they are in no order at all, the whole list is read. BulkActions are never delet
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import Enum
@@ -82,25 +83,28 @@ def _date_of(row: BulkAction) -> datetime | None:
 class NewEnd:
     """The end of one list where new rows appear."""
 
-    def __init__(self, transport: Transport, kind: Kind, *, most_requests: int) -> None:
-        """Know nothing of its order yet."""
+    def __init__(self, transport: Transport, kind: Kind, *, most_requests: float) -> None:
+        """Know nothing of its order yet. `most_requests` may be infinite."""
         self._transport = transport
         self._kind = kind
         self._most_requests = most_requests
         self._tail: _Tail | None = None
         """Once it is known that the list grows at its end."""
 
-    async def read(self, *, fields: Sequence[str], is_old: Callable[[BulkAction], bool]) -> _Pages:
+    async def read(
+        self, *, fields: Sequence[str] | None, is_old: Callable[[BulkAction], bool], enough: float = math.inf
+    ) -> _Pages:
         """Read from the new end on until a page holds nothing but old rows, or the whole list where it has no order.
 
-        Raises UnfencedStartError where that takes more than `most_requests`.
+        `enough` rows from the new end are all that is wanted. Raises UnfencedStartError where that takes more than
+        `most_requests`.
         """
         pages = _Pages(self._transport, self._kind, fields=fields, requests_left=self._most_requests)
-        if self._tail is None or not await self._read_tail(self._tail, pages, is_old):
-            await self._read_head(pages, is_old)
+        if self._tail is None or not await self._read_tail(self._tail, pages, is_old, enough):
+            await self._read_head(pages, is_old, enough)
         return pages
 
-    async def _read_head(self, pages: _Pages, is_old: Callable[[BulkAction], bool]) -> None:
+    async def _read_head(self, pages: _Pages, is_old: Callable[[BulkAction], bool], enough: float) -> None:
         skip = 0
         while True:
             page = await pages.fetch(skip)
@@ -109,13 +113,13 @@ class NewEnd:
             order = find_order(pages.rows)
             if order is Order.OLDEST_FIRST:
                 tail = await _find_tail(pages, known=skip + len(page.data), page_size=len(page.data))
-                await self._read_tail(tail, pages, is_old)
+                await self._read_tail(tail, pages, is_old, enough)
                 return
-            if order is Order.NEWEST_FIRST and all(map(is_old, page.data)):
+            if order is Order.NEWEST_FIRST and (len(pages.rows) >= enough or all(map(is_old, page.data))):
                 return
             skip += len(page.data)
 
-    async def _read_tail(self, tail: _Tail, pages: _Pages, is_old: Callable[[BulkAction], bool]) -> bool:
+    async def _read_tail(self, tail: _Tail, pages: _Pages, is_old: Callable[[BulkAction], bool], enough: float) -> bool:
         """Whether the rows at the end are in the order that was learned, oldest first."""
         # Half a page is left for what has come since: with none, each start would need a second one for the last's row.
         start = skip = max(0, tail.length - tail.page_size // 2)
@@ -127,7 +131,7 @@ class NewEnd:
             if not page.has_more:
                 break
         front = rows
-        while start > 0 and not (front and all(map(is_old, front))):
+        while start > 0 and len(rows) < enough and not (front and all(map(is_old, front))):
             start = max(0, start - tail.page_size)
             front = list((await pages.fetch(start)).data)
             rows = front + rows
@@ -147,7 +151,7 @@ class _Tail:
 class _Pages:
     """The pages of one reading, at most so many, and all their rows."""
 
-    def __init__(self, transport: Transport, kind: Kind, *, fields: Sequence[str], requests_left: int) -> None:
+    def __init__(self, transport: Transport, kind: Kind, *, fields: Sequence[str] | None, requests_left: float) -> None:
         self.began_at: datetime | None = None
         """The server's time at the first page."""
         self._transport = transport

@@ -169,12 +169,17 @@ def parse_kind(word: str) -> Kind:
         raise InvalidRequestError(message) from None
 
 
-def parse_kinds(kinds: Iterable[Kind | str] | None) -> Sequence[Kind]:
-    """The kinds of bulk action that words name, each once; None stands for all. Raises InvalidRequestError."""
+def parse_kinds(kinds: Iterable[Kind | str] | None, *, default: Sequence[Kind] = BULK_KINDS) -> Sequence[Kind]:
+    """The kinds that words name, each once; None stands for `default`. Raises InvalidRequestError."""
     if isinstance(kinds, str):
         message = f"kinds must be several and is the one text {kinds!r}: write [{kinds!r}]"
         raise InvalidRequestError(message)
-    found = list(BULK_KINDS if kinds is None else dict.fromkeys(map(parse_kind, kinds)))
+    return list(default if kinds is None else dict.fromkeys(map(parse_kind, kinds)))
+
+
+def parse_bulk_kinds(kinds: Iterable[Kind | str] | None) -> Sequence[Kind]:
+    """As `parse_kinds`, and exports are refused."""
+    found = parse_kinds(kinds)
     if Kind.EXPORT in found:
         message = f"an export is no bulk action: expected some of {', '.join(BULK_KINDS)}"
         raise InvalidRequestError(message)

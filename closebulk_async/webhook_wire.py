@@ -20,7 +20,7 @@ from closebulk_async.errors import (
     FieldNotRequested,
     InvalidRequestError,
 )
-from closebulk_async.models import ID_PATTERN, Kind, Status, parse_kinds
+from closebulk_async.models import ID_PATTERN, Kind, Status, parse_bulk_kinds
 from closebulk_async.webhook_models import BULK_ACTION, Webhook
 from closebulk_async.wire import Request, Response, check_status
 
@@ -61,7 +61,7 @@ def job_events(kinds: Iterable[Kind | str] | None = None, *, final_only: bool = 
     wanted = final if final_only else dict.fromkeys(JOB_ACTIONS)
     events = [
         {"object_type": f"{BULK_ACTION}{kind}", "action": action, "extra_filter": extra_filter}
-        for kind in parse_kinds(kinds)
+        for kind in parse_bulk_kinds(kinds)
         for action, extra_filter in wanted.items()
     ]
     return check_events(events)

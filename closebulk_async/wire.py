@@ -341,12 +341,17 @@ def server_time(response: Response) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # «-0000», by which RFC 5322 means UTC too
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Me:
-    """Whose key it is."""
+    """Whose key it is.
+
+    The user may belong to several organizations; the key belongs to one of them. `clock_skew` is how far this machine's
+    clock is ahead of the service's, to about a second; None where the service does not tell its time.
+    """
 
     user_id: str
     organization_ids: Sequence[str]
+    clock_skew: timedelta | None = None
 
 
 def build_me() -> Request:
@@ -363,7 +368,12 @@ def read_me(request: Request, response: Response) -> Me:
         message = "there is no 'id' that is one"
         raise misfit(message, request, response)
     rows = [row for row in _as_list(body.get("organizations")) if isinstance(row, Mapping)]
-    return Me(id_, [row["id"] for row in rows if isinstance(row.get("id"), str)])
+    server = server_time(response)
+    return Me(
+        user_id=id_,
+        organization_ids=[row["id"] for row in rows if isinstance(row.get("id"), str)],
+        clock_skew=None if server is None else response.now - server,
+    )
 
 
 def _text(body: bytes) -> str:

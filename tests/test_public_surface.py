@@ -93,7 +93,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "version": ("__version__",),
     "waiting": ("Wait",),
     "watching": (),
-    "wire": (),
+    "wire": ("Me",),
     "intents": ("Fence", "Intent", "Sighting", "State"),
     "journal": ("Journal", "MemoryJournal"),
     "sqlite_journal": ("SqliteJournal",),

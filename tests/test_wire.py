@@ -304,8 +304,8 @@ def test_the_key_is_asked_for_its_user() -> None:
 def test_a_user_is_read_with_the_organizations(organizations: object, ids: list[str]) -> None:
     """Those that have an id; a service that shows none of them is borne."""
     body = {"id": "user_1", "organizations": organizations}
-    assert read_me(build_me(), answer(body=body)) == Me("user_1", ids)
-    assert read_me(build_me(), answer(body={"id": "user_1"})) == Me("user_1", [])
+    assert read_me(build_me(), answer(body=body)) == Me(user_id="user_1", organization_ids=ids)
+    assert read_me(build_me(), answer(body={"id": "user_1"})) == Me(user_id="user_1", organization_ids=[])
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b"{}", b'{"id": null}', b'{"id": 5}'])
