@@ -322,9 +322,9 @@ async def test_only_the_kinds_that_are_asked_for(stage: Stage) -> None:
 async def test_what_is_no_kind_raises_at_the_call(stage: Stage, kinds: object) -> None:
     """Before anything is asked, and one text is not several."""
     with pytest.raises(InvalidRequestError):
-        stage.close.watch_active(kinds=kinds)  # type: ignore[arg-type]  # wrong on purpose
+        stage.close.watch_active(kinds=kinds)  # type: ignore[call-overload]  # wrong on purpose
     with pytest.raises(TypeError, match="patience"):
-        stage.close.watch_active(patience=3)  # type: ignore[call-arg]  # wrong on purpose
+        stage.close.watch_active(patience=3)  # type: ignore[call-overload]  # wrong on purpose
     assert stage.sim.requests == ()
 
 
