@@ -242,11 +242,11 @@ def test_towers_have_words(word: str, depth: int) -> None:
     """However deep the nesting is, the words name what is at its end, or say that it is too deep."""
     node: dict[str, Any] = {"type": "id", "value": "at_the_end"}
     for _ in range(depth):
-        keys: dict[str, Any] = {
+        keys: dict[str, dict[str, Any]] = {
             "and": {"queries": [node]},
             "has_related": {"this_object_type": "lead", "related_object_type": "lead", "related_query": node},
-        }.get(word, {"query": node})
-        node = {"type": word, **keys}
+        }
+        node = {"type": word, **keys.get(word, {"query": node})}
     words = describe_query(node)
     assert "at_the_end" in words or (depth > 10 and re.search("nested too deeply|more characters", words))
 
