@@ -98,6 +98,8 @@ class Card:
     paused_since: datetime | None = None
     ended_at: datetime | None = None
     last_error: str | None = None
+    failed_at: datetime | None = None
+    """The latest bad poll that was told of; before `seen_at`, it is over."""
     error: str | None = None
     samples: list[Sample] = attrs.field(factory=list)
     timeline: list[Moment] = attrs.field(factory=list)
@@ -216,6 +218,8 @@ class Board:
         card.is_followed, card.polls, card.failure = True, progress.polls, progress.last_error
         if answered:
             card.seen_at = now
+        if error_is_new and progress.last_error is not None:
+            card.failed_at = now
         is_stale = card.told_at is None or card.seen_at - card.told_at >= UNSEEN_FOR
         if is_first or progress.changed or progress.is_final or error_is_new or is_stale:
             _fill(card, progress)

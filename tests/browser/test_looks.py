@@ -71,7 +71,7 @@ async def test_axe_finds_nothing_serious(browser: Browser, size: str) -> None:
 
 async def test_axe_finds_nothing_serious_in_the_login(browser: Browser) -> None:
     """The form has a label, a title and enough contrast."""
-    async with staging(browser, token="secret") as scene:
+    async with staging(browser, token="a-token-of-the-tests") as scene:
         await scene.serve()
         assert await serious(await scene.open()) == []
 

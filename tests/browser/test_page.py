@@ -134,10 +134,15 @@ async def test_the_detail_of_one_action(scene: Scene) -> None:
         [re.compile("^created"), re.compile("^loading"), re.compile("^processing")]
     )
     await expect(dialog.locator("#detail-facts")).to_contain_text("6 of 100")
-    scene.sim.fail_next(faults.server_error(503), times=4)
-    await scene.pass_time(3)
+    scene.sim.fail_next(faults.server_error(503), times=None, path="/bulk_action/email/")
+    await scene.pass_time(20)
     await expect(dialog.locator("#detail-facts")).to_contain_text("503")
-    await scene.pass_time(100)
+    await expect(row(page, ref).locator(".problem")).to_contain_text("503")
+    scene.sim.clear_faults()
+    await scene.pass_time(30)
+    await expect(row(page, ref).locator(".problem")).to_be_hidden()
+    await expect(dialog.locator("#detail-facts")).to_contain_text("503")
+    await scene.pass_time(60)
     await expect(dialog.locator("#detail-status")).to_have_text("done")
     await expect(dialog.locator("#detail-timeline li")).to_have_count(4)
     await page.keyboard.press("Escape")
@@ -154,7 +159,7 @@ async def test_an_address_with_a_ref_opens_its_detail(scene: Scene) -> None:
     page = await scene.show(f"#/{ref}")
     await expect(page.get_by_role("dialog").locator("#detail-status")).to_have_text(re.compile("created|processing"))
     other = await scene.show("#/email:bulkemail_nobody")
-    await expect(other.locator("#detail-error")).to_contain_text("email:bulkemail_nobody")
+    await expect(other.locator("#detail-error")).to_contain_text("bulkemail_nobody/ was answered with 404")
 
 
 async def test_an_outage_of_close_is_said_and_taken_back(scene: Scene) -> None:
