@@ -115,7 +115,7 @@ async def test_the_dark_is_dark_and_can_be_chosen(scene: Scene) -> None:
 
 async def brightness(page: Page) -> float:
     """Of the page's ground, from 0 to 255."""
-    found = await page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    found: list[int] = await page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     return sum(found[:3]) / 3
 
 

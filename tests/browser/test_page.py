@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from playwright.async_api import expect
 
 from closebulk_async.models import Kind
-from closebulk_async.simulator import Limits, faults
+from closebulk_async.simulator import Limits, Plan, faults
 
 from .scenes import staging
 
@@ -118,8 +118,8 @@ async def test_filters_by_kind_status_and_text(scene: Scene) -> None:
 
 async def test_the_detail_of_one_action(scene: Scene) -> None:
     """Query in words and as JSON, counts, statuses with their times, the last error; live, and named by the address."""
-    ref = scene.run_job(duration=100, counting=4, n_objects=100)
-    scene.sim.jobs[0].request["s_query"] = NAMED
+    job = scene.add_job(plan=Plan(duration=100, counting=4, n_objects=100), s_query=NAMED)
+    ref = f"email:{job.id}"
     await scene.serve()
     page = await scene.show()
     await scene.pass_time(10)
