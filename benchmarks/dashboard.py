@@ -1,0 +1,140 @@
+"""The dashboard beside a thousand running actions: computing time of its server, and of its page for a frame."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks.cost import Row
+from benchmarks.dashboard_frames import CATEGORIES, after_updates, read_frames, summarize
+from benchmarks.dashboard_simulator import API_KEY
+from benchmarks.harness import FULL, clean_environment, start_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Page
+
+    from benchmarks.harness import Effort, Round
+
+CORE: Final = 0.25
+"""The share of a core that the server's process may take, polls included."""
+
+FRAME: Final = 16.0
+"""Milliseconds of the main thread that a frame with an update may take at the median: a screen shows 60 a second."""
+
+_SIZE: Final = {"width": 1440, "height": 900}
+_CHROMIUM: Final = "/usr/bin/chromium"
+_SWITCHES: Final = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+_START_SECONDS: Final = 30.0
+
+
+def measure(effort: Effort) -> Iterator[Round]:
+    """Give one round of `<what>.<figure>`. A quick run is that of some actions, for seconds."""
+    jobs, warm_up, seconds = (1_000, 45.0, 60.0) if effort == FULL else (20, 1.0, 5.0)
+    with start_worker("dashboard_simulator", "--jobs", str(jobs)) as ask_simulator:
+        base_url = ask_simulator("address")["base_url"]
+        with _serve(base_url) as (pid, address), _open(address) as page:
+            page.locator(".row").nth(jobs - 1).wait_for(state="attached", timeout=120_000)
+            page.wait_for_timeout(warm_up * 1000)
+            yield _observe(page, pid, ask_simulator, seconds=seconds) | {"actions.number": jobs}
+
+
+def _observe(page: Page, pid: int, ask_simulator: Callable[[str], dict[str, Any]], *, seconds: float) -> Round:
+    """What server and page take at the same time."""
+    browser = page.context.browser
+    if browser is None:
+        raise RuntimeError("the page has lost its browser")
+    browser.start_tracing(page=page, categories=list(CATEGORIES))
+    asked, cpu, began = ask_simulator("count"), _read_cpu_seconds(pid), time.monotonic()
+    page.wait_for_timeout(seconds * 1000)
+    cpu, took = _read_cpu_seconds(pid) - cpu, time.monotonic() - began
+    answered = ask_simulator("count")
+    frames = read_frames(json.loads(browser.stop_tracing())["traceEvents"], update="state")
+    taking = [frame for frame in frames if frame.n_updates]
+    return {
+        "server.core": cpu / took,
+        "server.requests_per_second": (answered["requests"] - asked["requests"]) / took,
+        "server.refused": answered["refused"] - asked["refused"],
+        "page.updates": sum(frame.n_updates for frame in taking),
+        "observed.seconds": took,
+        "chromium.version": float(browser.version.partition(".")[0]),
+        **{f"taking.{name}": value for name, value in summarize(taking).items()},
+        **{f"drawing.{name}": value for name, value in summarize(after_updates(frames)).items()},
+    }
+
+
+@contextlib.contextmanager
+def _serve(base_url: str) -> Iterator[tuple[int, str]]:
+    """Run `closebulk dashboard` in a process of its own; give its id, and where the page is."""
+    command = [sys.executable, "-m", "closebulk_async.cli", "dashboard", "--port", "0"]
+    environment = clean_environment(CLOSE_API_KEY=API_KEY, CLOSE_BASE_URL=base_url, PYTHONUNBUFFERED="1")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            yield process.pid, _read_address(process)
+        finally:
+            process.terminate()
+
+
+def _read_address(process: subprocess.Popen[str]) -> str:
+    for line in process.stdout or ():
+        if found := re.search(r"http://\S+", line):
+            return found[0]
+    raise RuntimeError("closebulk dashboard ended before it served a page")
+
+
+@contextlib.contextmanager
+def _open(address: str) -> Iterator[Page]:
+    """The page in a headless Chromium, as large as a laptop's screen has it."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_SWITCHES)
+        try:
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page.goto(address)
+            yield page
+        finally:
+            browser.close()
+
+
+def _read_cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far, all of its threads together (Linux)."""
+    # The name of the program stands in brackets, and may hold any of the characters that part the fields.
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def render(counts: Round) -> str:
+    """Give a round of `measure` as a table."""
+    rows = [Row("server: share of one core", 100 * counts["server.core"], "{:.1f} %", 100 * CORE)]
+    for name, words in {
+        "taking": "a frame that takes an update in",
+        "drawing": "any frame that draws what came",
+    }.items():
+        rows += [
+            Row(f"page, {words}: median", counts[f"{name}.median"], "{:.1f} ms", FRAME),
+            Row(f"page, {words}: 95 % quantile", counts[f"{name}.p95"], "{:.1f} ms"),
+            Row(f"page, {words}: longest", counts[f"{name}.longest"], "{:.1f} ms"),
+            Row(f"page, {words}: median of the thread's own computing", counts[f"{name}.computed"], "{:.1f} ms"),
+        ]
+    table = "\n".join(row.render() for row in rows)
+    return f"""\
+| what | found | target | met |
+|---|---|---|---|
+{table}
+
+{counts["actions.number"]:,.0f} actions of all four kinds run, and a page is open for {counts["observed.seconds"]:.0f} s. It is sent {counts["page.updates"]:.0f} updates, which it
+takes in within {counts["taking.number"]:.0f} frames and draws in {counts["drawing.number"]:.0f}. The dashboard asks the simulator {counts["server.requests_per_second"]:.1f} times a second, of which
+{counts["server.refused"]:.0f} requests in all are refused.
+"""
