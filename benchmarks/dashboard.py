@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.cost import Row
-from benchmarks.dashboard_frames import CATEGORIES, after_updates, read_frames, summarize
+from benchmarks.dashboard_frames import CATEGORIES, PARTS, UPDATE, after_updates, read_frames, summarize
 from benchmarks.dashboard_simulator import API_KEY
 from benchmarks.harness import FULL, clean_environment, start_worker
 
@@ -30,13 +30,20 @@ CORE: Final = 0.25
 FRAME: Final = 16.0
 """Milliseconds of the main thread that a frame with an update may take at the median: a screen shows 60 a second."""
 
-_SIZE: Final = {"width": 1440, "height": 900}
 _CHROMIUM: Final = "/usr/bin/chromium"
 _SWITCHES: Final = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
-_START_SECONDS: Final = 30.0
+_MARKING: Final = f"""
+window.EventSource = class extends EventSource {{
+  constructor(...given) {{
+    super(...given);
+    this.addEventListener("state", () => performance.mark("{UPDATE}"));
+  }}
+}};
+"""
+"""What lets the trace show when an update comes: the browser's own does not have the events of an EventSource."""
 
 
 def measure(effort: Effort) -> Iterator[Round]:
@@ -60,7 +67,7 @@ def _observe(page: Page, pid: int, ask_simulator: Callable[[str], dict[str, Any]
     page.wait_for_timeout(seconds * 1000)
     cpu, took = _read_cpu_seconds(pid) - cpu, time.monotonic() - began
     answered = ask_simulator("count")
-    frames = read_frames(json.loads(browser.stop_tracing())["traceEvents"], update="state")
+    frames = read_frames(json.loads(browser.stop_tracing())["traceEvents"])
     taking = [frame for frame in frames if frame.n_updates]
     return {
         "server.core": cpu / took,
@@ -79,7 +86,8 @@ def _serve(base_url: str) -> Iterator[tuple[int, str]]:
     """Run `closebulk dashboard` in a process of its own; give its id, and where the page is."""
     command = [sys.executable, "-m", "closebulk_async.cli", "dashboard", "--port", "0"]
     environment = clean_environment(CLOSE_API_KEY=API_KEY, CLOSE_BASE_URL=base_url, PYTHONUNBUFFERED="1")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    pipe, same = subprocess.PIPE, subprocess.STDOUT
+    with subprocess.Popen(command, stdout=pipe, stderr=same, text=True, env=environment) as process:
         try:
             yield process.pid, _read_address(process)
         finally:
@@ -102,6 +110,7 @@ def _open(address: str) -> Iterator[Page]:
         browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_SWITCHES)
         try:
             page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page.add_init_script(_MARKING)
             page.goto(address)
             yield page
         finally:
@@ -115,26 +124,31 @@ def _read_cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+_FRAMES: Final = {"taking": "a frame that takes an update in", "drawing": "any frame that draws what came"}
+
+
 def render(counts: Round) -> str:
     """Give a round of `measure` as a table."""
     rows = [Row("server: share of one core", 100 * counts["server.core"], "{:.1f} %", 100 * CORE)]
-    for name, words in {
-        "taking": "a frame that takes an update in",
-        "drawing": "any frame that draws what came",
-    }.items():
+    for name, words in _FRAMES.items():
         rows += [
             Row(f"page, {words}: median", counts[f"{name}.median"], "{:.1f} ms", FRAME),
             Row(f"page, {words}: 95 % quantile", counts[f"{name}.p95"], "{:.1f} ms"),
             Row(f"page, {words}: longest", counts[f"{name}.longest"], "{:.1f} ms"),
-            Row(f"page, {words}: median of the thread's own computing", counts[f"{name}.computed"], "{:.1f} ms"),
+            Row(f"page, {words}: what the thread itself computed, median", counts[f"{name}.computed"], "{:.1f} ms"),
         ]
     table = "\n".join(row.render() for row in rows)
-    return f"""\
-| what | found | target | met |
-|---|---|---|---|
-{table}
+    said = {name.replace(".", "_"): value for name, value in counts.items()}
+    parts = ", ".join(f"{part} {counts[f'taking.{part}']:.1f}" for part in sorted({*PARTS.values()}))
+    return (
+        f"| what | found | target | met |\n|---|---|---|---|\n{table}\n\n{_NOTES.format_map(said | {'parts': parts})}"
+    )
 
-{counts["actions.number"]:,.0f} actions of all four kinds run, and a page is open for {counts["observed.seconds"]:.0f} s. It is sent {counts["page.updates"]:.0f} updates, which it
-takes in within {counts["taking.number"]:.0f} frames and draws in {counts["drawing.number"]:.0f}. The dashboard asks the simulator {counts["server.requests_per_second"]:.1f} times a second, of which
-{counts["server.refused"]:.0f} requests in all are refused.
+
+_NOTES: Final = """\
+{actions_number:,.0f} actions of all four kinds run for an hour each, while a page is open for {observed_seconds:.0f} s
+in Chromium {chromium_version:.0f}. It is sent {page_updates:.0f} updates, which it takes in within {taking_number:.0f}
+frames and draws within {drawing_number:.0f}. Medians of the parts of a frame that takes one in, in ms: {parts}.
+
+The server asks the simulator {server_requests_per_second:.1f} times a second; {server_refused:.0f} requests were refused.
 """

@@ -16,31 +16,59 @@ from __future__ import annotations
 import math
 import statistics
 from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-Event: TypeAlias = "Mapping[str, Any]"
+Event: TypeAlias = Mapping[str, Any]
 
-CATEGORIES: Final = ("-*", "devtools.timeline", "disabled-by-default-devtools.timeline")
+PARTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "EventDispatch": "script",
+        "FunctionCall": "script",
+        "FireAnimationFrame": "script",
+        "TimerFire": "script",
+        "RunMicrotasks": "script",
+        "MinorGC": "garbage",
+        "MajorGC": "garbage",
+        "UpdateLayoutTree": "style",
+        "Layout": "layout",
+        "IntersectionObserverController::computeIntersections": "intersections",
+        "PrePaint": "paint",
+        "Paint": "paint",
+        "Layerize": "paint",
+        "Commit": "commit",
+    }
+)
+"""Events of the trace, and the part of a frame's work that each is. One inside another is taken out of that one."""
+
+CATEGORIES: Final = ("devtools.timeline", "disabled-by-default-devtools.timeline", "blink.user_timing")
 """What the browser has to trace."""
+
+UPDATE: Final = "closebulk.update"
+"""The mark of `performance.mark` that says: here something came that the page takes in."""
 
 
 @attrs.frozen(kw_only=True)
 class Frame:
     """The tasks of the main thread that led to one frame, in milliseconds: on the wall, and computed by the thread.
 
-    `n_updates` is how many events of the server's it took in, `draws` whether one of the page's animation callbacks ran.
+    `n_updates` is how many updates of the server's it took in, `draws` whether an animation callback of the page's ran.
+    `parts` is what the time on the wall went into, by the names of `PARTS`, without what stands in none of them.
     """
 
     wall: float
     computed: float
     n_updates: int
     draws: bool
+    parts: Mapping[str, float]
 
 
 @attrs.frozen(kw_only=True)
@@ -54,31 +82,25 @@ class _Task:
         return self.began + self.wall
 
 
-def read_frames(events: Sequence[Event], *, update: str) -> Sequence[Frame]:
-    """The whole frames of the page that is sent events of the type `update`.
+def read_frames(events: Sequence[Event]) -> Sequence[Frame]:
+    """The whole frames of the page that has marks of updates.
 
-    The first frame that the trace has is left out: part of its work may lie before. Raises ValueError where no such
-    event was traced.
+    The first frame that the trace has is left out: part of its work may lie before. Raises ValueError without a mark.
     """
-    thread = next((_thread_of(event) for event in events if _is_update(event, update)), None)
+    thread = next((_thread_of(event) for event in events if event["name"] == UPDATE), None)
     if thread is None:
-        raise ValueError(f"no event of the type {update} came while the browser was traced")
+        raise ValueError("no update came while the browser was traced")
     ours = sorted((event for event in events if _thread_of(event) == thread), key=lambda event: event["ts"])
     tasks = [_read_task(event) for event in ours if event["name"] == "RunTask" and event["ph"] == "X"]
     commits = {_find_task(tasks, event["ts"]) for event in ours if event["name"] == "Commit"} - {None}
     bounds = sorted(index for index in commits if index is not None)
     return [
-        _read_frame(tasks[before + 1 : last + 1], ours, since=tasks[before].ended, update=update)
-        for before, last in pairwise(bounds)
+        _read_frame(tasks[before + 1 : last + 1], ours, since=tasks[before].ended) for before, last in pairwise(bounds)
     ]
 
 
 def _thread_of(event: Event) -> tuple[int, int]:
     return event["pid"], event["tid"]
-
-
-def _is_update(event: Event, update: str) -> bool:
-    return event["name"] == "EventDispatch" and event["args"].get("data", {}).get("type") == update
 
 
 def _read_task(event: Event) -> _Task:
@@ -91,14 +113,32 @@ def _find_task(tasks: Sequence[_Task], instant: float) -> int | None:
     return at if at >= 0 and instant <= tasks[at].ended else None
 
 
-def _read_frame(tasks: Sequence[_Task], events: Sequence[Event], *, since: float, update: str) -> Frame:
+def _read_frame(tasks: Sequence[_Task], events: Sequence[Event], *, since: float) -> Frame:
     inside = _between(events, since, tasks[-1].ended)
     return Frame(
         wall=sum(task.wall for task in tasks) / 1000,
         computed=sum(task.computed for task in tasks) / 1000,
-        n_updates=sum(_is_update(event, update) for event in inside),
+        n_updates=sum(event["name"] == UPDATE for event in inside),
         draws=any(event["name"] == "FireAnimationFrame" for event in inside),
+        parts=_read_parts(inside),
     )
+
+
+def _read_parts(events: Sequence[Event]) -> Mapping[str, float]:
+    """What each part took by itself."""
+    parts: defaultdict[str, float] = defaultdict(float)
+    open_: list[tuple[float, str]] = []  # ends and parts of those around, the innermost last
+    for event in events:
+        part = PARTS.get(event["name"])
+        if part is None or event["ph"] != "X":
+            continue
+        while open_ and event["ts"] >= open_[-1][0]:
+            open_.pop()
+        if open_:
+            parts[open_[-1][1]] -= event["dur"] / 1000
+        parts[part] += event["dur"] / 1000
+        open_.append((event["ts"] + event["dur"], part))
+    return parts
 
 
 def _between(events: Sequence[Event], since: float, until: float) -> Sequence[Event]:
@@ -107,7 +147,7 @@ def _between(events: Sequence[Event], since: float, until: float) -> Sequence[Ev
 
 
 def summarize(frames: Iterable[Frame]) -> dict[str, float]:
-    """Number, median, 95 % quantile and longest of some frames, and the median of what the thread computed."""
+    """Number, median, 95 % quantile and longest of some frames, and medians of their parts and of the computing."""
     chosen = list(frames)
     if not chosen:
         raise ValueError("no frame was drawn while the browser was traced")
@@ -118,6 +158,10 @@ def summarize(frames: Iterable[Frame]) -> dict[str, float]:
         "p95": walls[math.ceil(0.95 * len(walls)) - 1],
         "longest": walls[-1],
         "computed": statistics.median(frame.computed for frame in chosen),
+        **{
+            part: statistics.median(frame.parts.get(part, 0.0) for frame in chosen)
+            for part in sorted({*PARTS.values()})
+        },
     }
 
 

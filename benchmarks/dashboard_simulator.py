@@ -13,7 +13,6 @@ import random
 import sys
 from typing import Final
 
-from closebulk_async.models import BULK_KINDS
 from closebulk_async.simulator import Limits, Plan, Simulator
 
 API_KEY: Final = "api_bench"
@@ -21,6 +20,8 @@ _HOUR: Final = 3600.0
 
 _LIMITS: Final = Limits(rate=20, burst=1)
 """Requests per second in each group of endpoints: what the service shows."""
+
+_KINDS: Final = ("email", "delete", "edit", "sequence_subscription")
 
 
 def main() -> None:
@@ -47,7 +48,7 @@ def _add_jobs(sim: Simulator, jobs: int) -> None:
     chance = random.Random(1)  # noqa: S311 - jobs that are the same in every run
     for number in range(jobs):
         plan = Plan(duration=_HOUR, n_objects=chance.randrange(5_000, 100_000))
-        sim.add_job(BULK_KINDS[number % len(BULK_KINDS)].value, plan=plan, age=chance.uniform(0, _HOUR / 2))
+        sim.add_job(_KINDS[number % len(_KINDS)], plan=plan, age=chance.uniform(0, _HOUR / 2))
 
 
 if __name__ == "__main__":
