@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from closebulk_async.cli import exporting, journals, login, starting
+from closebulk_async.cli import exporting, journals, login, serving, starting
 from closebulk_async.cli.exits import ExitCode, code_of, complain, is_missing_key
 from closebulk_async.cli.options import Json, examples
 from closebulk_async.cli.outcomes import outcomes
@@ -209,6 +209,9 @@ app.command(epilog=examples("closebulk recover --journal closebulk.db --watch"))
 app.command(epilog=examples("closebulk adopt 2f0c... email:bulkemail_qmjJY85TS --journal closebulk.db"))(journals.adopt)
 app.command(epilog=examples("closebulk login --client-id oa2client_..."))(login.login)
 app.command(epilog=examples("closebulk logout"))(login.logout)
+app.command(epilog=examples("closebulk dashboard", "closebulk dashboard --allow-control --journal closebulk.db"))(
+    serving.dashboard
+)
 app.command(epilog=examples("closebulk abandon 2f0c... --journal closebulk.db"))(journals.abandon)
 
 

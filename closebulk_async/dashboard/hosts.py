@@ -40,7 +40,7 @@ def may_be_called(host: str | None, allowed: Collection[str]) -> bool:
     if match is None:
         return False
     name = _fold(match[1])
-    return name == "localhost" or name in allowed or _is_address(name)
+    return name == "localhost" or name in allowed or is_address(name)
 
 
 def is_same_origin(origin: str, host: str | None) -> bool:
@@ -64,7 +64,8 @@ def _fold(name: str) -> str:
     return name.lower().removesuffix(".")
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
+    """Whether a host is named by its address in digits, and not by a name that has to be resolved."""
     try:
         ip_address(name.removeprefix("[").removesuffix("]"))
     except ValueError:
@@ -74,4 +75,4 @@ def _is_address(name: str) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach a server that listens there."""
-    return _fold(host) == "localhost" or (_is_address(host) and ip_address(host.strip("[]")).is_loopback)
+    return _fold(host) == "localhost" or (is_address(host) and ip_address(host.strip("[]")).is_loopback)

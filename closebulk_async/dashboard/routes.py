@@ -66,7 +66,7 @@ class Routes:
         router.add_post("/logout", self.logout)
         router.add_get("/api/session", self.session)
         router.add_get("/api/actions", self.actions)
-        router.add_get("/api/events", self.events)
+        router.add_get("/api/events", self.events, allow_head=False)
         router.add_get("/api/actions/{ref}", self.action)
         router.add_post("/api/actions/{ref}/pause", self.pause)
         router.add_post("/api/actions/{ref}/resume", self.resume)

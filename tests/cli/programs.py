@@ -28,6 +28,7 @@ OF_OTHERS = frozenset(
         "CLOSE_API_KEY",
         "CLOSE_BASE_URL",
         "CLOSEBULK_JOURNAL",
+        "CLOSEBULK_DASHBOARD_TOKEN",
         "NO_COLOR",
         "FORCE_COLOR",
         "COLUMNS",
