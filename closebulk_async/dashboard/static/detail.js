@@ -1,7 +1,7 @@
 // One action, whole: in a dialog of its own, which the address names.
 
 import { Chart, ratesOf } from "./charts.js";
-import { KINDS, duration, moment, percent, rate } from "./format.js";
+import { KINDS, duration, moment, percent, rate, title } from "./format.js";
 import { countsOf, fill, secondsLeft, wordOf } from "./rows.js";
 
 const PERIOD = 15_000; // The row comes by itself; the rest is asked for again after this time, and when the status changes.
@@ -102,8 +102,7 @@ export class Detail {
   draw() {
     const row = this.store.rows.get(this.ref) ?? this.shown?.row;
     if (row === undefined) return;
-    const what = row.label === null ? "" : ` · ${row.label.replaceAll("_", " ")}`;
-    element("detail-title").textContent = `${KINDS[row.kind]}${what}`;
+    element("detail-title").textContent = title(row);
     element("detail-status").textContent = wordOf(row);
     element("detail-status").dataset.phase = row.phase;
     fill(element("detail-bar"), row);

@@ -16,6 +16,12 @@ export const KINDS = {
   export: "export",
 };
 
+/** What an action is: its kind, and what it does. An id of a template stays as it is; words of the service lose their `_`. */
+export function title({ kind, label }) {
+  if (label === null) return KINDS[kind];
+  return `${KINDS[kind]} · ${kind === "email" ? label : label.replaceAll("_", " ")}`;
+}
+
 /** A count, its thousands apart by a narrow space that breaks no line. */
 export function count(number) {
   return whole.format(number).replaceAll(",", "\u202f");
@@ -53,9 +59,9 @@ export function moment(text) {
   return text === null ? "–" : moments.format(new Date(text));
 }
 
-/** The time of day alone. */
-export function clock(text) {
-  return clocks.format(new Date(text));
+/** The time of day alone, of ISO text or of Unix seconds. */
+export function clock(instant) {
+  return clocks.format(typeof instant === "number" ? instant * 1000 : new Date(instant));
 }
 
 /** How long ago an instant was: `just now`, `2m 05s ago`. */

@@ -1,7 +1,7 @@
 // A list of actions: a line for each, drawn when there is time, those that can be seen first.
 
 import { Chart, ratesOf } from "./charts.js";
-import { KINDS, count, duration, moment, percent, rate, shortId } from "./format.js";
+import { count, duration, moment, percent, rate, shortId, title } from "./format.js";
 import { hasEnded } from "./store.js";
 
 const SLICE = 6; // milliseconds of a frame for all that is drawn: the browser needs the rest for layout and paint.
@@ -57,8 +57,7 @@ class RowView {
 
   draw(now) {
     const { row, parts } = this;
-    const name = row.label === null ? KINDS[row.kind] : `${KINDS[row.kind]} · ${row.label.replaceAll("_", " ")}`;
-    write(parts.name, name);
+    write(parts.name, title(row));
     write(parts.badge, wordOf(row));
     parts.badge.dataset.phase = row.phase;
     fill(parts.bar, row);
