@@ -146,12 +146,16 @@ async def _list(kind: Kind, *, limit: int, as_json: bool) -> int:
 def get(
     ref: Annotated[str, typer.Argument(metavar="REF", help="The action to read.")], *, as_json: Json = False
 ) -> int:
-    """Print an action as it is now. The exit code is 0 when it could be read, whatever its status is."""
+    """Print an action as it is now, and what its query matches in words.
+
+    The exit code is 0 when it could be read, whatever its status is.
+    """
     return asyncio.run(_get(JobRef.parse(ref), as_json=as_json))
 
 
 async def _get(ref: JobRef[BulkAction], *, as_json: bool) -> int:
     from closebulk_async.cli.clients import connect
+    from closebulk_async.cli.previews import describe_matches
 
     async with connect() as close:
         action = await close.get(ref)
@@ -159,7 +163,10 @@ async def _get(ref: JobRef[BulkAction], *, as_json: bool) -> int:
         print_json(action_to_dict(action))
         return ExitCode.DONE
     print(describe_row(action))
-    for name, value in action.to_dict().items():
+    shown = action.to_dict()
+    if "s_query" in shown and (matches := describe_matches(shown)) is not None:
+        print(f"  matches: {matches}")
+    for name, value in shown.items():
         print(f"  {name}: {cleaned(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))}")
     return ExitCode.DONE
 

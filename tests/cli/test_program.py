@@ -16,6 +16,7 @@ import pytest
 from closebulk_async.cli import main
 from closebulk_async.simulator import faults
 from closebulk_async.version import __version__
+from tests.peers import ACME
 
 from .programs import COMMAND, PIPE, Finished, finish, for_simulator, read_terminal, read_until, run, running
 
@@ -222,11 +223,22 @@ async def test_get_shows_every_field(sim: Simulator, closebulk: Closebulk) -> No
     assert (shown.code, shown.err) == (0, "")
     assert shown.lines[0].endswith(f"  {ref}")
     snapshot = sim.jobs[0].snapshot(sim.clock.now())
-    assert sorted(line.strip().split(":")[0] for line in shown.lines[1:]) == sorted(snapshot)
+    assert sorted(line.strip().split(":")[0] for line in shown.lines[2:]) == sorted(snapshot)
+    assert shown.lines[1] == "  matches: every lead: nothing is excluded"
     assert "  status: error" in shown.lines
     assert "  n_leads_processed: 50" in shown.lines
     whole = await closebulk("get", ref, "--json")
     assert json.loads(whole.out) == {"kind": "email", "ref": ref} | snapshot
+
+
+async def test_get_tells_the_query_in_words(sim: Simulator, closebulk: Closebulk) -> None:
+    """Whom an action is about can be read without knowing the JSON; a legacy query is a text already."""
+    sim.add_job("delete", id="bulkdelete_a", s_query=ACME)
+    sim.add_job("delete", id="bulkdelete_b", query="acme")
+    shown = await closebulk("get", "delete:bulkdelete_a")
+    assert shown.lines[1] == '  matches: leads whose name has the words "ACME"'
+    assert "matches" not in (await closebulk("get", "delete:bulkdelete_a", "--json")).out
+    assert "matches" not in (await closebulk("get", "delete:bulkdelete_b")).out
 
 
 async def test_errors_of_the_api_are_one_line(closebulk: Closebulk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,69 @@
+// The connection to the server: one stream of events, which comes back by itself and goes on where it was.
+
+const SILENCE = 25_000; // The server says something every ten seconds: after this the connection is dead.
+const FIRST_DELAY = 1_000;
+const LONGEST_DELAY = 15_000;
+
+export class Live {
+  /**
+   * @param onState, onTick: what to do with what comes.
+   * @param onLink: told "live" or "lost".
+   * @param version: what the page has, or null; with it the server sends only what came since.
+   */
+  constructor({ onState, onTick, onLink, version }) {
+    this.onState = onState;
+    this.onTick = onTick;
+    this.onLink = onLink;
+    this.version = version;
+    this.delay = FIRST_DELAY;
+    this.source = null;
+    this.watchdog = 0;
+  }
+
+  open() {
+    const since = this.version();
+    this.source = new EventSource(since === null ? "api/events" : `api/events?since=${encodeURIComponent(since)}`);
+    this.source.addEventListener("state", (event) => this.take(event, this.onState));
+    this.source.addEventListener("tick", (event) => this.take(event, this.onTick));
+    this.source.onerror = () => this.onError();
+    this.guard();
+  }
+
+  take(event, handle) {
+    this.delay = FIRST_DELAY;
+    this.guard();
+    this.onLink("live");
+    handle(JSON.parse(event.data));
+  }
+
+  guard() {
+    clearTimeout(this.watchdog);
+    this.watchdog = setTimeout(() => this.reopen(0), SILENCE);
+  }
+
+  onError() {
+    this.onLink("lost");
+    // A connection that was cut is made again by the browser itself; an answer that is no stream ends the source.
+    if (this.source.readyState === EventSource.CLOSED) this.reopen(this.delay);
+  }
+
+  reopen(delay) {
+    clearTimeout(this.watchdog);
+    this.onLink("lost");
+    this.source.close();
+    this.delay = Math.min(this.delay * 2, LONGEST_DELAY);
+    setTimeout(async () => {
+      if (await mustLogIn()) location.reload();
+      else this.open();
+    }, delay);
+  }
+}
+
+/** An EventSource does not tell why it was refused. */
+async function mustLogIn() {
+  try {
+    return (await fetch("api/session", { cache: "no-store" })).status === 401;
+  } catch {
+    return false;
+  }
+}
