@@ -17,6 +17,7 @@ from closebulk_async.policy import to_seconds_or_none
 
 app = typer.Typer(
     name="export",
+    epilog=examples("closebulk export leads --format csv --out leads.csv"),
     help=(
         "Have leads or opportunities written into a file by Close, wait for it, and fetch it. "
         "Nothing is saved under the name of --out before all of it is there."

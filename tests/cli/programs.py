@@ -27,7 +27,9 @@ OF_OTHERS = frozenset(
     {
         "CLOSE_API_KEY",
         "CLOSE_BASE_URL",
+        "CLOSEBULK_DEBUG",
         "CLOSEBULK_JOURNAL",
+        "CLOSEBULK_PROFILE",
         "NO_COLOR",
         "FORCE_COLOR",
         "COLUMNS",
