@@ -15,7 +15,9 @@ import typer
 
 from closebulk_async.cli import exporting, journals, login, starting
 from closebulk_async.cli.calls import add_shared_options, calling
+from closebulk_async.cli.doctor import doctor
 from closebulk_async.cli.exits import ExitCode, code_of, complain, describe_crash, is_missing_key
+from closebulk_async.cli.limits import limits
 from closebulk_async.cli.options import Json, examples
 from closebulk_async.cli.outcomes import outcomes
 from closebulk_async.cli.starting import in_options
@@ -28,7 +30,7 @@ from closebulk_async.version import __version__
 
 app = typer.Typer(
     name="closebulk",
-    epilog=examples("closebulk list email", "closebulk --profile work watch email:bulkemail_qmjJY85TS"),
+    epilog=examples("closebulk doctor", "closebulk --profile work watch email:bulkemail_qmjJY85TS"),
     # Plain help and errors, in a terminal and out of it.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -217,6 +219,8 @@ app.command(
     )
 )(login.login)
 app.command(epilog=examples("closebulk logout --profile work"))(login.logout)
+app.command(epilog=examples("closebulk limits --json"))(limits)
+app.command(epilog=examples("closebulk doctor --journal closebulk.db"))(doctor)
 app.command(epilog=examples("closebulk abandon 2f0c... --journal closebulk.db"))(journals.abandon)
 
 
