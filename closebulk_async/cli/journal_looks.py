@@ -63,8 +63,10 @@ def _judge(path: Path, look: JournalLook) -> Iterator[Finding]:
         n = len(look.ambiguous)
         finding = f"of {n} {'start' if n == 1 else 'starts'} in {path} nobody knows whether they happened"
         yield warn("journal", finding, recover_command(path))
+    n = len(look.intents)
+    opened = f"{n} {'intent is' if n == 1 else 'intents are'} open"
     held = f"{len(look.holders)} {'client uses' if len(look.holders) == 1 else 'clients use'} it just now"
-    yield ok("journal", f"{path} can be read; {len(look.intents)} intents are open; {held}")
+    yield ok("journal", f"{path} can be read; {opened}; {held}")
 
 
 def look_into(path: Path) -> JournalLook:

@@ -44,7 +44,7 @@ def profiles(keyring_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pr
     """The profiles of this process."""
     monkeypatch.setenv(keyrings.FILE, str(keyring_file))
     of_others = keyring.get_keyring()
-    keyring.set_keyring(keyrings.FileKeyring())
+    keyring.set_keyring(keyring.core.load_keyring(keyrings.NAME))
     yield Profiles()
     keyring.set_keyring(of_others)
 
