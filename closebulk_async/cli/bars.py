@@ -181,7 +181,7 @@ class LiveBars:
         # Whether there is a terminal was found out before. Standard error stays what it is: it may be a file.
         console = console or Console(force_terminal=True, highlight=False)
         self._live = Live(self._bars, console=console, redirect_stderr=False)
-        self._failures: list[str] = []
+        self._failures: list[tuple[str, CloseBulkError]] = []
 
     def __enter__(self) -> Self:
         self._live.start(refresh=True)
@@ -189,8 +189,8 @@ class LiveBars:
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
-        for failure in self._failures:
-            complain(failure)
+        for failure, error in self._failures:
+            complain(failure, error=error)
 
     def show(self, progress: Progress[Any]) -> None:
         """Keep the step for the next time that the bars are drawn."""
@@ -199,7 +199,7 @@ class LiveBars:
     def fail(self, ref: JobRef[Any], error: CloseBulkError) -> None:
         """Mark the row, and keep the reason."""
         self._bars.rows[ref].failure = error
-        self._failures.append(describe_failure(ref, error))
+        self._failures.append((describe_failure(ref, error), error))
 
     def note(self, text: str) -> None:
         """Write it above the bars."""

@@ -28,6 +28,14 @@ JournalFile = Annotated[
 ]
 """That of an earlier start: a new one would have nothing open, and hide a misspelled name."""
 
+ON_AMBIGUOUS = ["reconcile", "raise", "resend"]
+"""For the help and for completions; the client refuses every other word itself."""
+
+
+def list_on_ambiguous() -> list[str]:
+    """The same, as typer asks for it."""
+    return ON_AMBIGUOUS
+
 
 def examples(*lines: str) -> str:
     """The end of a command's help. The control code keeps the lines as they are: they are to be copied."""
@@ -76,7 +84,11 @@ class Common:
     ] = None
     on_ambiguous: Annotated[
         str,
-        typer.Option(metavar="reconcile|raise|resend", help="What to do where it is not known whether it started."),
+        typer.Option(
+            metavar="|".join(ON_AMBIGUOUS),
+            autocompletion=list_on_ambiguous,
+            help="What to do where it is not known whether it started.",
+        ),
     ] = "reconcile"
     request_timeout: Annotated[float | None, typer.Option(metavar="S", help="Seconds for each answer of Close.")] = None
     yes: Yes = False

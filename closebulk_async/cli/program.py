@@ -14,7 +14,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from closebulk_async.cli import exporting, journals, login, serving, starting
-from closebulk_async.cli.exits import ExitCode, code_of, complain, is_missing_key
+from closebulk_async.cli.calls import add_shared_options, calling
+from closebulk_async.cli.doctor import doctor
+from closebulk_async.cli.exits import ExitCode, code_of, complain, describe_crash, is_missing_key
+from closebulk_async.cli.limits import limits
 from closebulk_async.cli.options import Json, examples
 from closebulk_async.cli.outcomes import outcomes
 from closebulk_async.cli.starting import in_options
@@ -27,7 +30,7 @@ from closebulk_async.version import __version__
 
 app = typer.Typer(
     name="closebulk",
-    add_completion=False,
+    epilog=examples("closebulk doctor", "closebulk --profile work watch email:bulkemail_qmjJY85TS"),
     # Plain help and errors, in a terminal and out of it.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -44,17 +47,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # what the encoding of a terminal lacks must not end a watch
-    try:
-        return int(typer.main.get_command(app).main(arguments, prog_name="closebulk", standalone_mode=False) or 0)
-    except _UsageError as exc:
-        complain(f"{exc.format_message()} (closebulk --help)")
-        return ExitCode.USAGE
-    except CloseBulkError as exc:
-        # The messages of the package speak of arguments, which the command line does not have.
-        complain("no API key: set CLOSE_API_KEY, or closebulk login" if is_missing_key(exc) else in_options(str(exc)))
-        return code_of(exc)
-    except (KeyboardInterrupt, typer.Abort):
-        return ExitCode.INTERRUPTED
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with calling(arguments):
+        try:
+            command = add_shared_options(typer.main.get_command(app))
+            return int(command.main(arguments, prog_name="closebulk", standalone_mode=False) or 0)
+        except _UsageError as exc:
+            complain(f"{exc.format_message()} (closebulk --help)", error=exc)
+            return ExitCode.USAGE
+        except CloseBulkError as exc:
+            # The messages of the package speak of arguments, which the command line does not have.
+            said = "no API key: set CLOSE_API_KEY, or closebulk login" if is_missing_key(exc) else in_options(str(exc))
+            complain(said, error=exc)
+            return code_of(exc)
+        except (KeyboardInterrupt, typer.Abort):
+            return ExitCode.INTERRUPTED
+        except Exception as exc:  # noqa: BLE001 - a defect, or a file: one line, and --debug for whoever wants more
+            complain(describe_crash(exc), error=exc)
+            return ExitCode.FAILED
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -73,7 +83,8 @@ def closebulk(
     """Start and watch bulk actions of Close.
 
     A REF is KIND:ID, such as email:bulkemail_qmjJY85TS; KIND is email, delete, edit, sequence_subscription or export.
-    The key is read from CLOSE_API_KEY. `closebulk demo` needs none: it runs against a simulator.
+    The key is that of --profile NAME, or CLOSE_API_KEY, or the profile CLOSEBULK_PROFILE (`default`), as `closebulk
+    login` has kept it. `closebulk demo` needs none: it runs against a simulator.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage or no key, 3 still running after --timeout, 4 nobody knows whether an
     action was started, 130 interrupted.
@@ -207,8 +218,16 @@ app.add_typer(exporting.app)
 app.command(epilog=examples("closebulk outcomes email:bulkemail_qmjJY85TS --csv outcomes.csv"))(outcomes)
 app.command(epilog=examples("closebulk recover --journal closebulk.db --watch"))(journals.recover)
 app.command(epilog=examples("closebulk adopt 2f0c... email:bulkemail_qmjJY85TS --journal closebulk.db"))(journals.adopt)
-app.command(epilog=examples("closebulk login --client-id oa2client_..."))(login.login)
-app.command(epilog=examples("closebulk logout"))(login.logout)
+app.command(
+    epilog=examples(
+        "closebulk login --api-key",
+        "closebulk login --profile work --api-key < key.txt",
+        "closebulk login --client-id oa2client_...",
+    )
+)(login.login)
+app.command(epilog=examples("closebulk logout --profile work"))(login.logout)
+app.command(epilog=examples("closebulk limits --json"))(limits)
+app.command(epilog=examples("closebulk doctor --journal closebulk.db"))(doctor)
 app.command(epilog=examples("closebulk dashboard", "closebulk dashboard --allow-control --journal closebulk.db"))(
     serving.dashboard
 )

@@ -83,7 +83,7 @@ class Lines:
 
     def fail(self, ref: JobRef[Any], error: CloseBulkError) -> None:
         """Print the reason."""
-        complain(describe_failure(ref, error))
+        complain(describe_failure(ref, error), error=error)
 
     def note(self, text: str) -> None:
         """Print it."""

@@ -27,8 +27,10 @@ OF_OTHERS = frozenset(
     {
         "CLOSE_API_KEY",
         "CLOSE_BASE_URL",
+        "CLOSEBULK_DEBUG",
         "CLOSEBULK_JOURNAL",
         "CLOSEBULK_DASHBOARD_TOKEN",
+        "CLOSEBULK_PROFILE",
         "NO_COLOR",
         "FORCE_COLOR",
         "COLUMNS",

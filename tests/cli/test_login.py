@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from . import keyrings
-from .programs import PIPE, SHORT, StillClock, environment, finish, read_until, run, running
+from .programs import PIPE, SHORT, StillClock, finish, read_until, run, running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,15 +35,13 @@ def keyring_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def env(sim: Simulator, tmp_path: Path, keyring_file: Path) -> dict[str, str]:
+def env(sim: Simulator, keyring_file: Path) -> dict[str, str]:
     """An environment without a key, with a keyring and the secret of the simulator's app."""
-    return environment(
+    return keyrings.environment_with(
+        keyring_file,
         CLOSE_BASE_URL=sim.base_url,
         CLOSE_CLIENT_ID=sim.oauth.client_id,
         CLOSE_CLIENT_SECRET=sim.oauth.client_secret,
-        PYTHON_KEYRING_BACKEND=keyrings.NAME,
-        XDG_STATE_HOME=str(tmp_path),
-        **{keyrings.FILE: str(keyring_file)},
     )
 
 
@@ -78,7 +76,7 @@ async def test_the_address_that_the_browser_came_to_is_pasted(
         logged_in = await finish(process, typed=f"{target}\n")
     assert logged_in.code == 0
     assert "logged in at" in logged_in.err
-    kept = json.loads(keyrings.read(keyring_file)[f"closebulk_async {sim.base_url} {sim.oauth.client_id}"])
+    kept = json.loads(keyrings.read(keyring_file)["closebulk_async default"])
     assert kept["token"]["refresh_token"] == sim.oauth.tokens[-1].refresh_token
     sim.add_job("email", age=1000, id="bulkemail_a")
     listed = await run("list", "email", env=env)
