@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from closebulk_async import Hook
 
 OFTEN = PollPolicy(floor=0.2, ceiling=0.5)
-"""Nobody's rate limit is at stake here. Close is asked by the default policy."""
+"""How a simulator is asked: nobody's rate limit is at stake. Close is asked by the default policy."""
 
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
@@ -46,7 +46,7 @@ async def connect(
 ) -> AsyncIterator[CloseBulk]:
     """A client of Close if `options.live`, else of a simulator that ends with the block.
 
-    The first `failing` jobs of the simulator fail. `poll` is for Close; the simulator is asked often.
+    The first `failing` jobs of the simulator fail.
     """
     if options.live:
         async with CloseBulk.from_env(journal=journal, hooks=hooks, poll=poll or PollPolicy()) as close:

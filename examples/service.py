@@ -1,11 +1,11 @@
 """An asyncio service that starts bulk emails, hears of their ends by webhooks, and goes on after a crash.
 
-    python examples/service.py --port 8080
+    python examples/service.py
     curl -X PUT http://127.0.0.1:8080/campaigns/autumn -d '{"company": "ACME Inc."}' -H 'Content-Type: application/json'
     curl http://127.0.0.1:8080/campaigns/autumn
 
-With `--live` it needs CLOSE_API_KEY, `--public-url`, the address at which Close reaches this service, and the ids of a
-template and of an email account. It listens on 127.0.0.1: put what does TLS and logins in front.
+With `--live` it needs CLOSE_API_KEY, the address at which Close reaches this service, and what a bulk email is made of.
+It listens on 127.0.0.1: put what does TLS and logins in front.
 """
 
 from __future__ import annotations
@@ -51,11 +51,14 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8080, help="where to listen; 0 takes any free port")
     parser.add_argument("--public-url", help="where Close reaches this service")
     parser.add_argument("--folder", type=Path, default=Path("closebulk-service"), help="with --live: keeps the files")
-    parser.add_argument("--poll-every", type=number, help="with --live: seconds between polls, if webhooks are enough")
-    parser.add_argument("--template-id", default="tmpl_demo")
-    parser.add_argument("--email-account-id", default="emailacct_demo")
+    parser.add_argument("--poll-every", type=number, help="seconds between polls, where webhooks are trusted")
+    parser.add_argument("--template-id")
+    parser.add_argument("--email-account-id")
+    options = parser.parse_args()
+    if options.live and not (options.public_url and options.template_id and options.email_account_id):
+        parser.error("--live needs --public-url, --template-id and --email-account-id")
     logging.basicConfig(level=logging.INFO)
-    asyncio.run(serve(parser.parse_args()))
+    asyncio.run(serve(options))
 
 
 async def serve(options: argparse.Namespace) -> None:
@@ -63,7 +66,7 @@ async def serve(options: argparse.Namespace) -> None:
     stopped = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signum, stopped.set)
-    poll = PollPolicy() if options.poll_every is None else PollPolicy.fixed(options.poll_every)
+    poll = None if options.poll_every is None else PollPolicy.fixed(options.poll_every)
     # The socket comes first: the subscription needs its port, and a webhook that comes early waits in its queue.
     with open_folder(options, live=options.folder) as folder, socket.create_server(("127.0.0.1", options.port)) as sock:
         url = options.public_url or f"http://127.0.0.1:{sock.getsockname()[1]}"
@@ -125,8 +128,8 @@ class Campaigns:
             raise web.HTTPBadRequest(text='send {"company": "..."}') from None
         try:
             action = await self.close.emails.create(
-                template_id=self.options.template_id,
-                email_account_id=self.options.email_account_id,
+                template_id=self.options.template_id or "tmpl_demo",
+                email_account_id=self.options.email_account_id or "emailacct_demo",
                 contact_preference="lead",
                 s_query=lead.name.full_words(company),
                 send_done_email=False,

@@ -14,8 +14,9 @@ import pytest
 from closebulk_async.simulator import Simulator, WebhookRules
 from closebulk_async.testing import FakeClock
 from tests.cli.programs import environment, finish, for_simulator, read_until
+from tests.test_webhook_docs import free_port
 
-from .programs import example
+from .programs import example, run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,11 +34,6 @@ class Service:
     process: Process
     url: str
     http: aiohttp.ClientSession
-
-    @property
-    def port(self) -> str:
-        """Where it listens."""
-        return self.url.rpartition(":")[2]
 
     async def put(self, key: str, body: object = ACME) -> tuple[int, str]:
         """Ask for a campaign: the status and the body of the answer."""
@@ -81,8 +77,11 @@ async def sim() -> AsyncIterator[Simulator]:
 
 @pytest.fixture
 def options(tmp_path: Path) -> tuple[str, ...]:
-    """A service that asks so rarely by itself that whatever it learns in this test it learns by webhooks."""
-    return ("--live", "--folder", str(tmp_path / "kept"), "--poll-every", "3600")
+    """A service that asks so rarely by itself that whatever it learns in a test it learns by webhooks."""
+    port = str(free_port())
+    names = ("--template-id", "tmpl_1", "--email-account-id", "emailacct_1")
+    where = ("--port", port, "--public-url", f"http://127.0.0.1:{port}", "--folder", str(tmp_path / "kept"))
+    return ("--live", "--poll-every", "3600", *names, *where)
 
 
 async def test_it_starts_hears_crashes_recovers_and_starts_nothing_twice(
@@ -93,7 +92,7 @@ async def test_it_starts_hears_crashes_recovers_and_starts_nothing_twice(
     assert isinstance(clock, FakeClock)
     sim.next_job(duration=60, n_objects=40)
     sim.next_job(duration=3600, n_objects=40)
-    async with serving(*options, "--port", "0", env=for_simulator(sim)) as service:
+    async with serving(*options, env=for_simulator(sim)) as service:
         first = await service.start("first")
         assert await service.progress("unknown") is None
         await clock.advance(60)
@@ -105,8 +104,7 @@ async def test_it_starts_hears_crashes_recovers_and_starts_nothing_twice(
         await clock.advance(60)
         service.process.send_signal(signal.SIGKILL)
         assert await service.process.wait() == -signal.SIGKILL
-        port = service.port
-    async with serving(*options, "--port", port, env=for_simulator(sim)) as service:
+    async with serving(*options, env=for_simulator(sim)) as service:
         assert second in await service.says("second goes on")
         assert await service.start("second") == second
         assert await service.start("first") == first
@@ -117,13 +115,14 @@ async def test_it_starts_hears_crashes_recovers_and_starts_nothing_twice(
     assert ended.code == 0
     assert "service:stopped" in ended.err
     assert [f"email:{job.id}" for job in sim.jobs] == [first, second]
+    assert [job.request["template_id"] for job in sim.jobs] == ["tmpl_1"] * 2
     assert len(sim.webhooks) == 1
     assert {delivery.outcome for delivery in sim.deliveries if delivery.event["action"] == "completed"} == {"delivered"}
 
 
 async def test_it_refuses_what_cannot_be_started(sim: Simulator, options: tuple[str, ...]) -> None:
     """What is wrong with a request is the caller's, and says so; a key belongs to one request."""
-    async with serving(*options, "--port", "0", env=for_simulator(sim)) as service:
+    async with serving(*options, env=for_simulator(sim)) as service:
         assert (await service.put("a", ["ACME"]))[0] == 400
         assert (await service.put("a", {"company": ""}))[0] == 400
         assert (await service.put("a"))[0] == 202
@@ -147,9 +146,11 @@ async def test_a_job_outlives_a_service_that_is_stopped(trap: Trap) -> None:
     assert trap.caught == []
 
 
-async def test_it_needs_a_key_to_be_live(tmp_path: Path) -> None:
-    """With --live it never falls back to a simulator."""
-    async with example("service.py", "--live", "--folder", str(tmp_path), "--port", "0", env=environment()) as process:
-        ended = await finish(process)
-    assert ended.code == 1
-    assert "set CLOSE_API_KEY" in ended.err
+async def test_to_be_live_it_needs_a_key_and_names(options: tuple[str, ...]) -> None:
+    """With --live it never falls back to a simulator, and never to names of the simulator's."""
+    keyless = await run("service.py", *options, env=environment())
+    assert keyless.code == 1
+    assert "set CLOSE_API_KEY" in keyless.err
+    nameless = await run("service.py", "--live", env=environment(CLOSE_API_KEY="api_real"))
+    assert nameless.code == 2
+    assert "--live needs --public-url, --template-id and --email-account-id" in nameless.err
