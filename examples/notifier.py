@@ -112,10 +112,12 @@ async def run(options: argparse.Namespace) -> None:
         Notifier(url) as notifier,
         connect(options, failing=1, hooks=[notifier]) as close,
     ):
-        if not options.live:
-            for company in ("ACME Inc.", "Example Corp."):
-                await close.deletes.create(s_query=lead.name.full_words(company))
-        async for _ in close.watch_active():
+        if options.live:
+            steps = close.watch_active()
+        else:
+            companies = ("ACME Inc.", "Example Corp.")
+            steps = close.watch(*[await close.deletes.create(s_query=lead.name.full_words(name)) for name in companies])
+        async for _ in steps:
             pass  # the hook tells
 
 

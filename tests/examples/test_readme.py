@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.programs import environment
-
 from .programs import EXAMPLES, run
 
 if TYPE_CHECKING:
@@ -38,10 +36,14 @@ async def test_help_is_given_without_a_simulator(name: str, trap: Trap) -> None:
     assert trap.caught == []
 
 
+@pytest.mark.usefixtures("on_path")
 @pytest.mark.parametrize("options", [("--seconds", "-1"), ("--seconds", "inf"), ("--leads", "-1"), ("--leads", "x")])
-async def test_a_wrong_number_is_refused(options: tuple[str, str]) -> None:
+def test_a_wrong_number_is_refused(options: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     """The message names the option and the value."""
-    refused = await run("batch.py", *options, env=environment())
-    assert refused.code == 2
-    assert options[0] in refused.err
-    assert "Traceback" not in refused.err
+    from _simulator import make_parser
+
+    with pytest.raises(SystemExit) as left:
+        make_parser("An example.").parse_args(options)
+    assert left.value.code == 2
+    assert f"argument {options[0]}: invalid" in (said := capsys.readouterr().err)
+    assert f"'{options[1]}'" in said
