@@ -96,9 +96,16 @@ async def running(
     *arguments: str, env: Mapping[str, str], stdin: int = DEVNULL, stderr: int = PIPE
 ) -> AsyncIterator[Process]:
     """The command while it runs; killed at the end of the block if it has not ended."""
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND, *arguments, env=env, stdin=stdin, stdout=PIPE, stderr=stderr
-    )
+    async with running_program(*COMMAND, *arguments, env=env, stdin=stdin, stderr=stderr) as process:
+        yield process
+
+
+@asynccontextmanager
+async def running_program(
+    *command: str, env: Mapping[str, str], stdin: int = DEVNULL, stderr: int = PIPE
+) -> AsyncIterator[Process]:
+    """As `running`, of any program."""
+    process = await asyncio.create_subprocess_exec(*command, env=env, stdin=stdin, stdout=PIPE, stderr=stderr)
     try:
         yield process
     finally:
