@@ -414,9 +414,7 @@ class CloseBulk:
         `date_created` always are. A kind that is not named and may not be read is left out. Raises what reading a list
         raises.
         """
-        return await find_recent(
-            self._engine, kinds, since=since, limit=limit, fields=fields, active=active
-        )
+        return await find_recent(self._engine, kinds, since=since, limit=limit, fields=fields, active=active)
 
     async def me(self) -> Me:
         """Whose key it is, and how far this machine's clock is off. Raises AuthenticationError for a bad key."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from closebulk_async.streams import Stream
 from closebulk_async.wire import check_count
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Iterable
 
     from closebulk_async.operations import Engine
     from closebulk_async.progress import Progress
@@ -67,9 +68,7 @@ async def find_recent(
         active=active,
         was_named=kinds is not None,
     )
-    readings = [
-        asyncio.create_task(_read_recent(engine, kind, search), name="closebulk_async list") for kind in wanted
-    ]
+    readings = [asyncio.create_task(_read_recent(engine, kind, search), name="closebulk_async list") for kind in wanted]
     try:
         found = [row for rows in await asyncio.gather(*readings) for row in rows]
     finally:  # where one list cannot be read, the others are of no use: not a group of errors but that one is raised
