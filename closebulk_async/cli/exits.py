@@ -51,8 +51,8 @@ _REFUSED = (InvalidRequestError, UnsafeQueryError, TooManyMatchesError, Idempote
 
 
 def worst_of(codes: Iterable[ExitCode]) -> ExitCode:
-    """The code of a watch of several actions."""
-    return max(codes, key=_FROM_BEST_TO_WORST.index)
+    """The code of a watch of several actions, or of none."""
+    return max(codes, key=_FROM_BEST_TO_WORST.index, default=ExitCode.DONE)
 
 
 def code_of(error: CloseBulkError) -> ExitCode:
@@ -124,7 +124,7 @@ def describe_unknown(error: AmbiguousStartError) -> str:
 def explain_unknown(intent: Intent, reason: str, *, journal: PathLike[str] | None) -> None:
     """Say what is not known, and what to type to find it out."""
     complain(f"it is not known whether a bulk {intent.kind} was started: {reason}")
-    complain(f"look for it before you start it again: {command('list', intent.kind)}")
+    complain(f"look for it before you start it again: {command('ls', '--kind', intent.kind)}")
     if journal is not None:
         file = shlex.quote(str(journal))
         complain(f"if it is there: {command('adopt', intent.id, 'REF', '--journal', file)}")

@@ -38,7 +38,7 @@ class Fetching:
         except KeyboardInterrupt:
             code = ExitCode.INTERRUPTED
         if self._ref is None and code is ExitCode.INTERRUPTED:
-            complain(f"interrupted; an export may have been made: {command('list', 'export')}")
+            complain(f"interrupted; an export may have been made: {command('ls', '--kind', 'export')}")
         elif self._ref is not None and code in {ExitCode.INTERRUPTED, ExitCode.TIMED_OUT}:
             begin = "interrupted; nothing was saved" if code is ExitCode.INTERRUPTED else "there is no file yet"
             again = command("export", "download", str(self._ref), "--out", shlex.quote(str(self.out)))

@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from closebulk_async.cli import exporting, journals, login, serving, starting
+from closebulk_async.cli import exporting, journals, listing, login, serving, starting
 from closebulk_async.cli.calls import add_shared_options, calling
 from closebulk_async.cli.doctor import doctor
 from closebulk_async.cli.exits import ExitCode, code_of, complain, describe_crash, is_missing_key
 from closebulk_async.cli.limits import limits
-from closebulk_async.cli.options import Json, examples
+from closebulk_async.cli.options import Json, Kinds, WatchTimeout, examples
 from closebulk_async.cli.outcomes import outcomes
 from closebulk_async.cli.starting import in_options
 from closebulk_async.cli.texts import cleaned, describe_row
@@ -91,24 +91,38 @@ def closebulk(
     """
 
 
-@app.command(epilog=examples("closebulk watch email:bulkemail_qmjJY85TS delete:bulkdelete_asdVYCm54 --timeout 600"))
+@app.command(
+    epilog=examples(
+        "closebulk watch email:bulkemail_qmjJY85TS delete:bulkdelete_asdVYCm54 --timeout 600",
+        "closebulk watch --active --kind email",
+    )
+)
 def watch(
-    refs: Annotated[list[str], typer.Argument(metavar="REF...", help="The actions to watch.")],
+    refs: Annotated[list[str] | None, typer.Argument(metavar="REF", help="The actions to watch.")] = None,
     *,
-    timeout: Annotated[float | None, typer.Option(metavar="S", help="Stop watching after so many seconds.")] = None,
+    active: Annotated[bool, typer.Option("--active", help="All that runs now, in place of a REF.")] = False,
+    kind: Kinds = None,
+    timeout: WatchTimeout = None,
     as_json: Json = False,
 ) -> int:
     """Show how far actions are until all have ended.
 
     The exit code is that of the worst: failed (1) before still running after --timeout (3) before done (0). An action
     that cannot be read counts as failed. Watching, or ceasing to watch, never changes an action.
+
+    --active reads the lists of all kinds to their ends to find what runs: exports too, and actions that others started.
     """
+    if active is bool(refs):
+        raise InvalidRequestError("what to watch: give one or more REF, or --active for all that runs")
+    if kind and not active:
+        raise InvalidRequestError("--kind is for --active")
+    seconds = to_seconds_or_none(timeout, name="--timeout")
+    wanted = list(dict.fromkeys(map(JobRef.parse, refs or ())))
     from closebulk_async.cli.clients import connect
     from closebulk_async.cli.following import Following
+    from closebulk_async.cli.following_all import FollowingAll
 
-    following = Following(
-        list(dict.fromkeys(map(JobRef.parse, refs))), timeout=to_seconds_or_none(timeout, name="--timeout")
-    )
+    following = FollowingAll(kinds=kind, timeout=seconds) if active else Following(wanted, timeout=seconds)
 
     async def follow() -> ExitCode:
         async with connect(as_json=as_json) as close:
@@ -121,36 +135,9 @@ def watch(
     return following.explain(code)
 
 
-@app.command("list", epilog=examples("closebulk list email --limit 5"))
-def list_actions(
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="email, delete, edit, sequence_subscription or export.")],
-    *,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many to show.")] = 20,
-    as_json: Json = False,
-) -> int:
-    """List the actions of a kind, in Close's order. With --json each has its kind and ref added."""
-    return asyncio.run(_list(kind, limit=limit, as_json=as_json))
-
-
-async def _list(kind: Kind, *, limit: int, as_json: bool) -> int:
-    from closebulk_async.cli.clients import connect, endpoint_of
-    from closebulk_async.wire import MAX_PAGE
-
-    async with connect() as close:
-        shown = 0
-        # One more than is shown tells whether the list was cut.
-        async for action in endpoint_of(close, kind).iterate(max_items=limit + 1, page_size=min(limit + 1, MAX_PAGE)):
-            if shown == limit:
-                complain(f"there are more than these {limit}: --limit shows more")
-                break
-            shown += 1
-            if as_json:
-                print_json(action_to_dict(action))
-            else:
-                print(describe_row(action), flush=True)
-        if not shown:
-            complain(f"no {kind} actions")
-    return ExitCode.DONE
+app.command(epilog=examples("closebulk ls --since 7d --limit 100", "closebulk ls --active --kind email --kind export"))(
+    listing.ls
+)
 
 
 @app.command(epilog=examples("closebulk get email:bulkemail_qmjJY85TS --json"))

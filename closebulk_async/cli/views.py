@@ -16,7 +16,7 @@ import attrs
 from closebulk_async.cli.exits import complain, describe_failure
 from closebulk_async.cli.texts import cleaned, describe_step
 from closebulk_async.errors import BulkActionFailed, CloseBulkError, WaitError
-from closebulk_async.models import BulkAction, JobRef
+from closebulk_async.models import Job, JobRef
 from closebulk_async.progress import Progress
 
 
@@ -117,7 +117,7 @@ def print_json(value: object) -> None:
     print(json.dumps(value), flush=True)
 
 
-def action_to_dict(action: BulkAction) -> dict[str, Any]:
+def action_to_dict(action: Job) -> dict[str, Any]:
     """The service's own object, with kind and ref added."""
     return {"kind": str(action.kind), "ref": str(action.ref), **action.to_dict()}
 

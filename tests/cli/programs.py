@@ -34,6 +34,7 @@ OF_OTHERS = frozenset(
         "NO_COLOR",
         "FORCE_COLOR",
         "COLUMNS",
+        "LINES",
         "TERM",
         "PYTHONUNBUFFERED",
     }

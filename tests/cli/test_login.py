@@ -79,7 +79,7 @@ async def test_the_address_that_the_browser_came_to_is_pasted(
     kept = json.loads(keyrings.read(keyring_file)["closebulk_async default"])
     assert kept["token"]["refresh_token"] == sim.oauth.tokens[-1].refresh_token
     sim.add_job("email", age=1000, id="bulkemail_a")
-    listed = await run("list", "email", env=env)
+    listed = await run("ls", env=env)
     assert (listed.code, listed.err) == (0, "")
     assert sim.requests[-1].headers["authorization"] == f"Bearer {sim.oauth.tokens[-1].access_token}"
     shown = logged_in.out + logged_in.err + listed.out + address
@@ -89,7 +89,7 @@ async def test_the_address_that_the_browser_came_to_is_pasted(
 async def test_a_code_alone_is_taken(sim: Simulator, env: dict[str, str]) -> None:
     """Where the redirect address shows it on a page."""
     assert (await log_in(sim, env)).code == 0
-    assert (await run("list", "email", env=env)).code == 0
+    assert (await run("ls", env=env)).code == 0
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ async def test_a_renewed_token_is_kept(sim: Simulator, env: dict[str, str], keyr
     await log_in(sim, env)
     for _ in range(2):
         sim.oauth.expire_tokens()
-        assert (await run("list", "email", env=env)).code == 0
+        assert (await run("ls", env=env)).code == 0
     assert sim.oauth.refreshes == 2
     assert str(sim.oauth.tokens[-1].refresh_token) in "".join(keyrings.read(keyring_file).values())
 
@@ -152,7 +152,7 @@ async def test_a_renewed_token_is_kept(sim: Simulator, env: dict[str, str], keyr
 async def test_a_key_goes_first(sim: Simulator, env: dict[str, str]) -> None:
     """Then no keyring is looked at, not even one that does not work."""
     env |= {"CLOSE_API_KEY": sim.api_key, "PYTHON_KEYRING_BACKEND": "no.such.Keyring"}
-    assert (await run("list", "email", env=env)).code == 0
+    assert (await run("ls", env=env)).code == 0
     assert sim.requests[-1].headers["authorization"].startswith("Basic ")
 
 
@@ -163,7 +163,7 @@ async def test_logout_revokes_and_deletes(sim: Simulator, env: dict[str, str], k
     assert (ended.code, ended.out) == (0, "")
     assert keyrings.read(keyring_file) == {}
     assert [request.path for request in sim.requests][-1] == "/oauth2/revoke/"
-    finished = await run("list", "email", env=env)
+    finished = await run("ls", env=env)
     assert (finished.code, finished.err) == (2, "closebulk: no API key: set CLOSE_API_KEY, or closebulk login\n")
     assert (await run("logout", env=env)).code == 1
 
@@ -174,7 +174,7 @@ async def test_without_a_keyring_nobody_logs_in(sim: Simulator, env: dict[str, s
     finished = await run("login", "--no-browser", env=env, typed="code\n")
     assert finished.code == 1
     assert re.fullmatch(r"closebulk: there is no keyring that could keep a login: .*\n", finished.err)
-    assert (await run("list", "email", env=env)).code == 2
+    assert (await run("ls", env=env)).code == 2
     assert sim.requests == ()
 
 
