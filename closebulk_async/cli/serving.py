@@ -37,10 +37,12 @@ def dashboard(
     for Prometheus and /healthz.
     """
     try:
-        from closebulk_async.cli.dashboards import Serving
+        import closebulk_async.dashboard  # noqa: F401 - it says which extra is missing
     except ImportError as exc:
         complain(exc)
         return ExitCode.USAGE
+    from closebulk_async.cli.dashboards import Serving
+
     return Serving(
         host=host, port=port, journal=journal, allows_control=allow_control, allowed_hosts=tuple(allow_host or ())
     ).run()

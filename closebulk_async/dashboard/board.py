@@ -98,6 +98,8 @@ class Card:
     paused_since: datetime | None = None
     ended_at: datetime | None = None
     last_error: str | None = None
+    failed_at: datetime | None = None
+    """The latest bad poll that was told of; before `seen_at`, it is over."""
     error: str | None = None
     samples: list[Sample] = attrs.field(factory=list)
     timeline: list[Moment] = attrs.field(factory=list)
@@ -148,8 +150,10 @@ class Changes:
 class Board:
     """All cards."""
 
-    def __init__(self, *, now: datetime) -> None:
+    def __init__(self, *, now: datetime, most_ended: int = MOST_ENDED, most_removed: int = MOST_REMOVED) -> None:
         """Know nothing. Versions of another board, before a restart say, are told from its own by the epoch."""
+        self._most_ended = most_ended
+        self._most_removed = most_removed
         self.epoch = secrets.token_hex(8)
         self.version = 0
         self.link = Link(status="connecting", since=now)
@@ -216,6 +220,8 @@ class Board:
         card.is_followed, card.polls, card.failure = True, progress.polls, progress.last_error
         if answered:
             card.seen_at = now
+        if error_is_new and progress.last_error is not None:
+            card.failed_at = now
         is_stale = card.told_at is None or card.seen_at - card.told_at >= UNSEEN_FOR
         if is_first or progress.changed or progress.is_final or error_is_new or is_stale:
             _fill(card, progress)
@@ -265,16 +271,16 @@ class Board:
             if by is not None:
                 insort(self._ended, (by, str(card.ref), card.ref), key=_BY_END)
             card.kept_by = by
-        while len(self._ended) > MOST_ENDED:
+        while len(self._ended) > self._most_ended:
             _, _, ref = self._ended.pop(0)
             del self._cards[ref]
             self.version += 1
             self._removed.append((self.version, ref))
-            if len(self._removed) > MOST_REMOVED:
+            if len(self._removed) > self._most_removed:
                 self._forgotten, _ = self._removed.popleft()
 
     def _is_too_old(self, ended_at: datetime) -> bool:
-        return len(self._ended) >= MOST_ENDED and ended_at <= self._ended[0][0]
+        return len(self._ended) >= self._most_ended and ended_at <= self._ended[0][0]
 
     # What else there is to tell -------------------------------------------------------------------------------------
 

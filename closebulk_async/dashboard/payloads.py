@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from closebulk_async.convert import format_datetime
 from closebulk_async.models import BulkAction, Export, Job, Kind
+from closebulk_async.query_words import describe_query as in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -51,6 +52,7 @@ def describe_card(card: Card, *, since: int = 0) -> dict[str, Any]:
         "paused_since": describe_time(card.paused_since),
         "seen_at": describe_time(card.seen_at),
         "last_error": card.last_error,
+        "failed_at": describe_time(card.failed_at),
         "error": card.error,
         "samples": [[round(sample.at, 3), sample.processed] for sample in card.samples_since(since)],
     }
@@ -143,16 +145,11 @@ def _is_link(name: str, value: object) -> bool:
 
 
 def describe_query(job: BulkAction | Export) -> dict[str, Any]:
-    """Which leads an action is for: in words, as JSON, and in the old search language."""
-    query: object = getattr(job, "s_query", None) or None
-    return {"words": _in_words(query), "json": query, "legacy": getattr(job, "query", None)}
+    """Which leads an action is for: in words, as JSON, and in the old search language.
 
-
-def _in_words(query: object) -> str:
-    if not isinstance(query, dict):
-        return ""
-    try:
-        from closebulk_async.query_words import describe_query as in_words  # noqa: PLC0415 - a detail needs it, no list
-    except ModuleNotFoundError:
-        return ""
-    return in_words(query)
+    There are no words where a legacy search says it, or where nobody does, as with many exports.
+    """
+    query: dict[str, Any] | None = getattr(job, "s_query", None)
+    legacy: str | None = getattr(job, "query", None)
+    words = None if query is None or (not query and legacy) else in_words(query)
+    return {"words": words, "json": query, "legacy": legacy or None}

@@ -57,7 +57,7 @@ def find_browser() -> str:
     pytest.skip(missing)
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, slots=False)  # Playwright keeps its own things on whoever it calls back
 class Scene:
     """What a test of the page holds: time stands still until it is moved."""
 
@@ -68,6 +68,7 @@ class Scene:
     options: Mapping[str, Any]
     port: int = 0
     _runner: web.AppRunner | None = None
+    _site: web.TCPSite | None = None
     complaints: list[str] = attrs.field(factory=list)
     """What the browser's console has complained of, and what scripts have raised."""
     asked: list[str] = attrs.field(factory=list)
@@ -82,10 +83,24 @@ class Scene:
         """Serve the dashboard: at first on any port, later, in another process's place, on the same one."""
         runner = web.AppRunner(make_app(self.close, clock=self.clock, **self.options), shutdown_timeout=0)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True)
-        await site.start()
-        self._runner, self.port = runner, runner.addresses[0][1]
+        self._runner = runner
+        await self.listen()
         await self.clock.settle()
+
+    async def listen(self) -> None:
+        """Let connections come."""
+        assert self._runner is not None
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        await self._site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def cut(self) -> None:
+        """Cut all connections, and let none come before `listen`. The server knows what it knew."""
+        assert self._site is not None
+        assert self._runner is not None
+        await self._site.stop()
+        for connection in list(self._runner.server.connections if self._runner.server else ()):
+            connection.force_close()
 
     async def stop(self) -> None:
         """End the server; its connections are cut."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .scenes import Scene
 
-TOKEN = "a token of the tests"
+TOKEN = "a-token-of-the-tests"
 
 
 async def test_after_the_server_was_restarted_the_page_goes_on(scene: Scene) -> None:
@@ -48,10 +48,10 @@ async def test_after_a_cut_connection_nothing_is_missing(scene: Scene) -> None:
     page = await scene.show()
     await scene.pass_time(5)
     await expect(row(page, ref).locator(".counts")).to_have_text("5 of 400")
-    await page.context.set_offline(offline=True)
+    await scene.cut()
     await expect(page.locator("#page-state")).to_have_text("reconnecting")
     await scene.pass_time(30)
-    await page.context.set_offline(offline=False)
+    await scene.listen()
     await expect(page.locator("#page-state")).to_have_text("live")
     await scene.pass_time(2)
     await expect(row(page, ref).locator(".counts")).to_have_text("37 of 400")
@@ -71,7 +71,7 @@ async def test_a_token_opens_the_page_and_stands_nowhere(browser: Browser) -> No
         async with page.expect_navigation():
             await page.get_by_role("button", name="Open the dashboard").click(no_wait_after=True)
             await scene.pass_time(5)  # a wrong token is answered late
-        await expect(page.get_by_role("alert")).to_contain_text("not the one")
+        await expect(page.get_by_role("alert")).to_contain_text("not the token")
         await page.get_by_label("Token").fill(TOKEN)
         await page.get_by_role("button", name="Open the dashboard").click()
         await expect(row(page, ref)).to_be_visible()

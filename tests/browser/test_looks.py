@@ -71,7 +71,7 @@ async def test_axe_finds_nothing_serious(browser: Browser, size: str) -> None:
 
 async def test_axe_finds_nothing_serious_in_the_login(browser: Browser) -> None:
     """The form has a label, a title and enough contrast."""
-    async with staging(browser, token="secret") as scene:
+    async with staging(browser, token="a-token-of-the-tests") as scene:
         await scene.serve()
         assert await serious(await scene.open()) == []
 
@@ -115,7 +115,7 @@ async def test_the_dark_is_dark_and_can_be_chosen(scene: Scene) -> None:
 
 async def brightness(page: Page) -> float:
     """Of the page's ground, from 0 to 255."""
-    found = await page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    found: list[int] = await page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     return sum(found[:3]) / 3
 
 

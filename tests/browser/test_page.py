@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from playwright.async_api import expect
 
 from closebulk_async.models import Kind
-from closebulk_async.simulator import Limits, faults
+from closebulk_async.simulator import Limits, Plan, faults
 
 from .scenes import staging
 
@@ -118,8 +118,8 @@ async def test_filters_by_kind_status_and_text(scene: Scene) -> None:
 
 async def test_the_detail_of_one_action(scene: Scene) -> None:
     """Query in words and as JSON, counts, statuses with their times, the last error; live, and named by the address."""
-    ref = scene.run_job(duration=100, counting=4, n_objects=100)
-    scene.sim.jobs[0].request["s_query"] = NAMED
+    job = scene.add_job(plan=Plan(duration=100, counting=4, n_objects=100), s_query=NAMED)
+    ref = f"email:{job.id}"
     await scene.serve()
     page = await scene.show()
     await scene.pass_time(10)
@@ -134,10 +134,15 @@ async def test_the_detail_of_one_action(scene: Scene) -> None:
         [re.compile("^created"), re.compile("^loading"), re.compile("^processing")]
     )
     await expect(dialog.locator("#detail-facts")).to_contain_text("6 of 100")
-    scene.sim.fail_next(faults.server_error(503), times=4)
-    await scene.pass_time(3)
+    scene.sim.fail_next(faults.server_error(503), times=None, path="/bulk_action/email/")
+    await scene.pass_time(20)
     await expect(dialog.locator("#detail-facts")).to_contain_text("503")
-    await scene.pass_time(100)
+    await expect(row(page, ref).locator(".problem")).to_contain_text("503")
+    scene.sim.clear_faults()
+    await scene.pass_time(30)
+    await expect(row(page, ref).locator(".problem")).to_be_hidden()
+    await expect(dialog.locator("#detail-facts")).to_contain_text("503")
+    await scene.pass_time(60)
     await expect(dialog.locator("#detail-status")).to_have_text("done")
     await expect(dialog.locator("#detail-timeline li")).to_have_count(4)
     await page.keyboard.press("Escape")
@@ -154,7 +159,7 @@ async def test_an_address_with_a_ref_opens_its_detail(scene: Scene) -> None:
     page = await scene.show(f"#/{ref}")
     await expect(page.get_by_role("dialog").locator("#detail-status")).to_have_text(re.compile("created|processing"))
     other = await scene.show("#/email:bulkemail_nobody")
-    await expect(other.locator("#detail-error")).to_contain_text("email:bulkemail_nobody")
+    await expect(other.locator("#detail-error")).to_contain_text("bulkemail_nobody/ was answered with 404")
 
 
 async def test_an_outage_of_close_is_said_and_taken_back(scene: Scene) -> None:

@@ -131,7 +131,7 @@ export class Detail {
       "Paused since": row.paused_since && moment(row.paused_since),
       Ended: row.ended_at && moment(row.ended_at),
       "Last read": moment(row.seen_at),
-      "Last error": row.error ?? row.last_error,
+      "Last error": row.error ?? (row.last_error && `${row.last_error} (${moment(row.failed_at)})`),
       Intent: this.shown?.intent && `${this.shown.intent.intent}${this.shown.intent.idempotency_key ? `, key ${this.shown.intent.idempotency_key}` : ""}`,
     };
     const lines = Object.entries(facts).filter(([, value]) => value);
@@ -146,7 +146,7 @@ export class Detail {
 
   drawAnswer() {
     const { query, timeline, action } = this.shown;
-    element("detail-words").textContent = query.legacy ? `leads that the search ${JSON.stringify(query.legacy)} finds` : query.words;
+    element("detail-words").textContent = query.words ?? (query.legacy ? `leads that the search ${JSON.stringify(query.legacy)} finds` : "Close does not say.");
     element("detail-query").textContent = query.json === null ? "none" : JSON.stringify(query.json, null, 2);
     element("detail-json").textContent = JSON.stringify(action, null, 2);
     element("detail-timeline").replaceChildren(

@@ -6,6 +6,7 @@ const DAY = 24 * HOUR;
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const moments = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const days = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "numeric", minute: "2-digit" });
 const clocks = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 
 export const KINDS = {
@@ -57,6 +58,12 @@ export function percent(fraction) {
 /** An instant in the reader's own time zone. */
 export function moment(text) {
   return text === null ? "–" : moments.format(new Date(text));
+}
+
+/** When something ended: today the time is enough, before today the day belongs to it. */
+export function day(text, now) {
+  const then = new Date(text);
+  return then.toDateString() === new Date(now).toDateString() ? clocks.format(then) : days.format(then);
 }
 
 /** The time of day alone, of ISO text or of Unix seconds. */
