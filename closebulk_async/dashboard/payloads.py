@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from closebulk_async.convert import format_datetime
-from closebulk_async.models import BulkAction, Export, Job, Kind
+from closebulk_async.models import Export, Job, Kind
+from closebulk_async.query_words import describe_query as in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -142,17 +143,8 @@ def _is_link(name: str, value: object) -> bool:
     return name == "download_url" or (isinstance(value, str) and value.startswith(("http://", "https://")))
 
 
-def describe_query(job: BulkAction | Export) -> dict[str, Any]:
+def describe_query(job: Job) -> dict[str, Any]:
     """Which leads an action is for: in words, as JSON, and in the old search language."""
-    query: object = getattr(job, "s_query", None) or None
-    return {"words": _in_words(query), "json": query, "legacy": getattr(job, "query", None)}
-
-
-def _in_words(query: object) -> str:
-    if not isinstance(query, dict):
-        return ""
-    try:
-        from closebulk_async.query_words import describe_query as in_words  # noqa: PLC0415 - a detail needs it, no list
-    except ModuleNotFoundError:
-        return ""
-    return in_words(query)
+    query = getattr(job, "s_query", None) or None
+    words = in_words(query) if isinstance(query, dict) else ""
+    return {"words": words, "json": query, "legacy": getattr(job, "query", None)}
