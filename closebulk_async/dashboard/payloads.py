@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from closebulk_async.convert import format_datetime
-from closebulk_async.models import BulkAction, Export, Job, Kind
+from closebulk_async.models import Export, Job, Kind
 from closebulk_async.query_words import describe_query as in_words
 
 if TYPE_CHECKING:
@@ -144,12 +144,12 @@ def _is_link(name: str, value: object) -> bool:
     return name == "download_url" or (isinstance(value, str) and value.startswith(("http://", "https://")))
 
 
-def describe_query(job: BulkAction | Export) -> dict[str, Any]:
+def describe_query(job: Job) -> dict[str, Any]:
     """Which leads an action is for: in words, as JSON, and in the old search language.
 
     There are no words where a legacy search says it, or where nobody does, as with many exports.
     """
-    query: dict[str, Any] | None = getattr(job, "s_query", None)
-    legacy: str | None = getattr(job, "query", None)
-    words = None if query is None or (not query and legacy) else in_words(query)
-    return {"words": words, "json": query, "legacy": legacy or None}
+    query: object = getattr(job, "s_query", None)
+    legacy: str | None = getattr(job, "query", None) or None
+    words = in_words(query) if isinstance(query, dict) and (query or not legacy) else None
+    return {"words": words, "json": query, "legacy": legacy}

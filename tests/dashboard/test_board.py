@@ -66,7 +66,7 @@ def board() -> Board:
     return Board(now=START)
 
 
-OWN = {"samples": [], "seen_at": None}
+OWN: dict[str, Any] = {"samples": [], "seen_at": None}
 """What pages may have each of their own."""
 
 

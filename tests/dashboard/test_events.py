@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any, Literal
 
 import aiohttp
 import pytest
@@ -57,7 +58,7 @@ async def test_an_action_is_seen_from_its_start_to_its_end(house: House) -> None
 
 
 @pytest.mark.parametrize("how", ["last", "since"])
-async def test_a_page_that_was_away_gets_what_it_has_missed(house: House, how: str) -> None:
+async def test_a_page_that_was_away_gets_what_it_has_missed(house: House, how: Literal["last", "since"]) -> None:
     """By the header that browsers repeat or by the address, the rows then are those of a page that never left."""
     house.run_job(plan=Plan(duration=5, n_objects=10))
     house.run_job(plan=Plan(duration=30, n_objects=10))
@@ -68,7 +69,8 @@ async def test_a_page_that_was_away_gets_what_it_has_missed(house: House, how: s
             await leaves.take()
         house.run_job("delete", plan=Plan(duration=5, n_objects=10))
         await house.settle(60)
-        async with house.page(**{how: leaves.version}) as again:
+        known: dict[str, Any] = {how: leaves.version}
+        async with house.page(**known) as again:
             missed = await again.take()
         while stays.version != missed["version"]:
             await stays.take()
