@@ -21,6 +21,8 @@ from tests.peers import ACME
 from .programs import COMMAND, PIPE, Finished, finish, for_simulator, read_terminal, read_until, run, running
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from closebulk_async.simulator import Simulator
 
     from .conftest import Closebulk
@@ -172,6 +174,20 @@ async def test_other_commands_can_be_interrupted(sim: Simulator, clock: StillClo
         await clock.is_waited_for.wait()
         process.send_signal(signal.SIGINT)
         assert await finish(process) == Finished(130, "", "")
+
+
+async def test_an_export_that_is_interrupted_early_may_be_in_the_list(
+    sim: Simulator, clock: StillClock, tmp_path: Path
+) -> None:
+    """Before Close has answered nobody knows its ref: where to look for it is said."""
+    sim.fail_next(faults.delay(LONG))
+    command = ("export", "leads", "--format", "csv", "--out", str(tmp_path / "leads.csv"))
+    async with running(*command, env=for_simulator(sim)) as process:
+        await clock.is_waited_for.wait()
+        process.send_signal(signal.SIGINT)
+        clock.may_go_on.set()
+        said = "closebulk: interrupted; an export may have been made: closebulk ls --kind export\n"
+        assert await finish(process) == Finished(130, "", said)
 
 
 async def test_what_the_server_says_cannot_reach_the_terminal(sim: Simulator, closebulk: Closebulk) -> None:
