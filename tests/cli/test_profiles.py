@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import keyring
 import pytest
 
-from closebulk_async.cli.profiles import Profiles
+from closebulk_async import ApiKey, OAuthToken
+from closebulk_async.cli.profiles import KeyringError, Login, Profile, Profiles
 
 from . import keyrings
 from .programs import COMMAND, PIPE, Finished, environment, finish, read_terminal, run
@@ -247,6 +248,29 @@ def test_what_another_version_has_written_is_no_profile(keyring_file: Path, prof
     """It is not guessed at."""
     keyring_file.write_text(json.dumps({"closebulk_async default": json.dumps(kept)}))
     assert profiles.find("default") is None
+
+
+def test_a_keyring_that_is_locked(profiles: Profiles) -> None:
+    """That is an error of its own, and not the same as no profile."""
+    keyring.set_keyring(keyring.core.load_keyring(f"{keyrings.__name__}.LockedKeyring"))
+    profile = Profile("https://api.close.com/api/v1", ApiKey("api_1"))
+    with pytest.raises(KeyringError, match="cannot be read: it is locked"):
+        profiles.find("default")
+    with pytest.raises(KeyringError, match="cannot be written: it is locked"):
+        profiles.keep("default", profile)
+    with pytest.raises(KeyringError, match="cannot be deleted from the keyring: it is locked"):
+        profiles.forget("default")
+    with pytest.raises(KeyringError, match="no keyring that could keep a login: it is locked"):
+        profiles.check()
+
+
+def test_profiles_do_not_show_what_they_hold() -> None:
+    """Not by accident, in a log or a traceback."""
+    login = Login("oa2client_1", "secret1secret", OAuthToken(access_token="token1token", refresh_token="token2token"))
+    secrets = "api_1secret1", "secret1secret", "token1token", "token2token"
+    for holds in (ApiKey("api_1secret1"), login):
+        shown = repr(Profile("https://api.close.com/api/v1", holds)) + repr(holds)
+        assert [secret for secret in secrets if secret in shown] == []
 
 
 async def test_a_key_is_forgotten(sim: Simulator, env: dict[str, str], keyring_file: Path) -> None:
