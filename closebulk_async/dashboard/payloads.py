@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from closebulk_async.dashboard.board import Board, Card, Link
+    from closebulk_async.dashboard.board import Board, Card, Changes, Link
     from closebulk_async.intents import Intent
     from closebulk_async.limits import GroupLimits
 
@@ -108,13 +108,13 @@ def describe_intent(intent: Intent) -> dict[str, Any]:
 
 
 def describe_state(
-    board: Board, *, since: int | None, now: datetime, limits: Mapping[str, GroupLimits]
+    board: Board, changes: Changes, *, now: datetime, limits: Mapping[str, GroupLimits]
 ) -> dict[str, Any]:
-    """What has changed since a version, or all there is."""
-    changes = board.changes_since(since)
+    """What has changed since a version, or all there is; with `more`, a part of that."""
     return {
         "version": board.name_version(changes.version),
         "reset": changes.is_reset,
+        "more": not changes.is_whole,
         "now": describe_time(now),
         "actions": [describe_card(card, since=changes.since) for card in changes.cards],
         "removed": list(changes.removed),

@@ -158,7 +158,7 @@ class Routes:
         wanted = {name: frozenset(request.query.getall(name, ())) for name in ("kind", "phase", "status")}
         _check_words("kind", wanted["kind"], known=[*Kind])
         _check_words("phase", wanted["phase"], known=CARD_PHASES)
-        state = self.publisher.describe(None)
+        state = self.publisher.describe_all()
         rows = [row for row in state["actions"] if all(row[name] in words for name, words in wanted.items() if words)]
         rows.sort(key=lambda row: row["created_at"] or "", reverse=True)
         return answer_json({**state, "actions": rows})

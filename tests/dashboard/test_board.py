@@ -57,7 +57,8 @@ def at(seconds: float) -> datetime:
 
 def state(board: Board, since: str | None = None) -> dict[str, Any]:
     """What a page gets that has this version."""
-    return describe_state(board, since=board.parse_version(since), now=START, limits={})
+    changes = board.changes_since(board.parse_version(since))
+    return describe_state(board, changes, now=START, limits={})
 
 
 @pytest.fixture
