@@ -76,8 +76,7 @@ class Publisher:
 
     async def wait(self) -> None:
         """Until the next beat or tick, or the end."""
-        if not self.is_closed:
-            await self._turn.wait()
+        await self._turn.wait()
 
     def read_state(self, since: int | None) -> bytes:
         """What has changed since a version, as JSON."""
