@@ -86,6 +86,7 @@ class Feed:
         self._followed_again: set[JobRef[Any]] = set()
         self._is_in_doubt = False
         self._heard_at = -math.inf
+        self._cause: tuple[type[CloseBulkError], object] | None = None
         self.intents: Mapping[JobRef[Any], Intent] = {}
         """Open starts of the journal that have an action."""
 
@@ -226,7 +227,14 @@ class Feed:
         return now
 
     def _note_failure(self, error: CloseBulkError) -> None:
-        level = logging.INFO if self._board.link.status == "error" else logging.WARNING  # once for each outage
-        logger.log(level, "the dashboard cannot read from Close, and will again: %s", error)
-        self._board.note_failure(str(error), now=self._clock.now())
-        self._publisher.note()
+        cause = (type(error), getattr(error, "status", None))
+        is_known = self._board.link.status == "error" and cause == self._cause
+        logger.log(
+            logging.INFO if is_known else logging.WARNING,
+            "the dashboard cannot read from Close, and will again: %s",
+            error,
+        )
+        if not is_known:  # the same of another list is no news
+            self._cause = cause
+            self._board.note_failure(str(error), now=self._clock.now())
+            self._publisher.note()

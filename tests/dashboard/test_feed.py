@@ -101,6 +101,25 @@ async def test_an_outage_is_told_and_ends(house: House) -> None:
     assert (await rows(house))[ref]["processed"] > row["processed"]
 
 
+async def test_an_outage_is_told_once(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """However many requests fail meanwhile; another cause is news."""
+    house.run_job()
+    await house.settle(5)
+    async with house.page() as page:
+        house.sim.fail_next(faults.server_error(503), times=None)
+        await house.settle(120)
+        house.sim.clear_faults()
+        house.sim.fail_next(faults.reply(401, b"{}"), times=None)
+        await house.settle(120)
+        told = []
+        while page.close is None or page.close["status"] != "error" or "401" not in page.close["message"]:
+            await page.take()
+            told.append(page.close["message"])
+    assert len({message for message in told if message}) == 2
+    warnings = [record for record in caplog.records if "cannot read from Close" in record.message]
+    assert len([record for record in warnings if record.levelname == "WARNING"]) == 2
+
+
 async def test_nothing_to_watch_and_no_answer_is_noticed(house: House) -> None:
     """Though no poll is under way that could fail."""
     await house.settle(5)
