@@ -45,6 +45,8 @@ class EventStream:
             await self._follow(request, response)
         except (ConnectionError, TimeoutError) as exc:
             logger.debug("a page of the dashboard has gone: %r", exc)
+            if request.transport is not None:
+                request.transport.abort()  # what could not be sent would be waited for once more
         finally:
             self.publisher.leave()
         return response

@@ -6,14 +6,17 @@ import asyncio
 import itertools
 import logging
 import math
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from closebulk_async.dashboard.payloads import LABELS
 from closebulk_async.errors import (
     BulkActionFailed,
     BulkActionPaused,
+    ClientClosedError,
     CloseBulkError,
+    JournalError,
     NotFoundError,
     PermissionDeniedError,
 )
@@ -43,6 +46,9 @@ HEARTBEAT = 15.0
 MOST_RECENT = 200
 """Actions that are read at the start, whatever became of them."""
 
+READ = ("date_updated", *LABELS.values())
+"""What is read of each: a query may list thousands of leads, and is read when somebody wants to see it."""
+
 LOOK_BACK = 300.0
 """Seconds between looks at what is recent: what began and ended between two other looks is only seen so."""
 
@@ -55,8 +61,8 @@ FORBIDDEN = 600.0
 JOURNAL = 5.0
 """Seconds between looks into the journal, in which other processes write."""
 
-SILENCE = 30.0
-"""Seconds without an answer after which Close is asked for one: as long as a look for new actions takes to come."""
+SILENCE = 45.0
+"""Seconds without an answer after which Close is asked for one: looks for new actions come more often."""
 
 DOUBT = 10.0
 """Seconds between two such questions at the least, where a poll fails again and again and all else is well."""
@@ -80,6 +86,7 @@ class Feed:
         self._followed_again: set[JobRef[Any]] = set()
         self._is_in_doubt = False
         self._heard_at = -math.inf
+        self._cause: tuple[type[CloseBulkError], object] | None = None
         self.intents: Mapping[JobRef[Any], Intent] = {}
         """Open starts of the journal that have an action."""
 
@@ -110,6 +117,8 @@ class Feed:
                 logger.warning("the dashboard leaves out what may not be read: %s", exc)
                 await self._clock.sleep(FORBIDDEN)
                 continue
+            except JournalError as exc:  # that says nothing of Close
+                logger.warning("the dashboard cannot read the journal, and will again: %s", exc)
             except CloseBulkError as exc:
                 self._note_failure(exc)
             except Exception:
@@ -123,7 +132,7 @@ class Feed:
         """What is recent, now and then."""
         waits = itertools.chain((LOOK_SOON,), itertools.repeat(LOOK_BACK))
         while True:
-            jobs = await self._close.recent(limit=MOST_RECENT)
+            jobs = await self._close.recent(limit=MOST_RECENT, fields=READ)
             now = self._note_answer()
             for job in jobs:
                 self._board.note_job(job, now=now)
@@ -157,11 +166,8 @@ class Feed:
     async def _follow(self, refs: Sequence[JobRef[Any]]) -> None:
         self._followed_again.update(refs)
         try:
-            await self._take(self._close.watch(*refs, heartbeat=HEARTBEAT))
-        except CloseBulkError as exc:
-            self._note_failure(exc)
-            self._followed_again.difference_update(refs)
-            self.follow_again(*refs)
+            with suppress(ClientClosedError):  # it stays closed, and the others say so
+                await self._take(self._close.watch(*refs, heartbeat=HEARTBEAT))
         finally:
             self._followed_again.difference_update(refs)
 
@@ -221,7 +227,14 @@ class Feed:
         return now
 
     def _note_failure(self, error: CloseBulkError) -> None:
-        level = logging.INFO if self._board.link.status == "error" else logging.WARNING  # once for each outage
-        logger.log(level, "the dashboard cannot read from Close, and will again: %s", error)
-        self._board.note_failure(str(error), now=self._clock.now())
-        self._publisher.note()
+        cause = (type(error), getattr(error, "status", None))
+        is_known = self._board.link.status == "error" and cause == self._cause
+        logger.log(
+            logging.INFO if is_known else logging.WARNING,
+            "the dashboard cannot read from Close, and will again: %s",
+            error,
+        )
+        if not is_known:  # the same of another list is no news
+            self._cause = cause
+            self._board.note_failure(str(error), now=self._clock.now())
+            self._publisher.note()

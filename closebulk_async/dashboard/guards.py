@@ -107,7 +107,10 @@ class Guard:
             self._check_known(request)
             return await handler(request)
         except Refusal as exc:
-            return answer_error(str(exc), status=exc.status)
+            answer = answer_error(str(exc), status=exc.status)
+            if exc.status is HTTPStatus.UNAUTHORIZED:
+                answer.headers["WWW-Authenticate"] = "Bearer"
+            return answer
         except CloseBulkError as exc:
             return answer_error(str(exc), status=status_of(exc))
         except web.HTTPException as exc:

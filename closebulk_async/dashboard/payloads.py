@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from closebulk_async.intents import Intent
     from closebulk_async.limits import GroupLimits
 
-_LABELS: Mapping[Kind, str] = {
+LABELS: Mapping[Kind, str] = {
     Kind.EMAIL: "template_id",
     Kind.DELETE: "bulk_object_type",
     Kind.EDIT: "type",
@@ -32,7 +32,7 @@ def describe_time(moment: datetime | None) -> str | None:
 
 def describe_card(card: Card, *, since: int = 0) -> dict[str, Any]:
     """A row of the table, with the samples that came after a version."""
-    job, label = card.job, _LABELS.get(card.ref.kind)
+    job, label = card.job, LABELS.get(card.ref.kind)
     word = None if label is None else getattr(job, label, None)
     return {
         "ref": str(card.ref),

@@ -89,8 +89,7 @@ class Publisher:
 
     async def wait(self) -> None:
         """Until the next beat or tick, or the end."""
-        if not self.is_closed:
-            await self._turn.wait()
+        await self._turn.wait()
 
     def read_part(self, since: int | None, *, after: int | None = None) -> Part:
         """What has changed since a version, or the next part of that, `after` the one before."""

@@ -16,6 +16,7 @@ from closebulk_async.dashboard.payloads import describe_state
 from closebulk_async.models import JobRef, Kind
 from closebulk_async.testing.fake_clock import START
 from closebulk_async.wire import bare_action
+from tests.journals import new_intent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -328,6 +329,22 @@ def test_who_was_away_for_too_long_begins_anew(board: Board) -> None:
     assert not state(board, old)["reset"]
     board.note_progress(step(action("bulkemail_last", status="done")), now=at(9999))
     assert state(board, old)["reset"]
+
+
+def test_starts_are_told_where_they_have_changed(board: Board) -> None:
+    """The journal is read every few seconds, and says the same most of the time."""
+    intent = new_intent()
+    for starts, version in (([], 1), ([], 1), ([intent], 2), ([intent], 2), ([], 3)):
+        board.note_starts(starts)
+        assert board.version == version
+
+
+def test_a_pause_that_was_known_keeps_its_beginning(board: Board) -> None:
+    """Whoever pauses what is paused changes nothing of it."""
+    board.note_progress(step(action(status="paused"), paused_since=at(5)), now=at(6))
+    board.note_change(action(status="paused"), now=at(9))
+    (card,) = board.cards
+    assert card.paused_since == at(5)
 
 
 def test_a_connection_that_goes_on_is_no_news(board: Board) -> None:

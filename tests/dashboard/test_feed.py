@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from closebulk_async import PollPolicy
+import pytest
+
+from closebulk_async import JournalError, PollPolicy
 from closebulk_async.dashboard.feed import FORBIDDEN, LOOK_BACK, MOST_RECENT
-from closebulk_async.simulator import Plan, faults
+from closebulk_async.journal import MemoryJournal
+from closebulk_async.simulator import Limits, Plan, faults
 from closebulk_async.testing.fake_clock import START
+from tests.journals import new_intent
 
 from .houses import House, living
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Sequence
+
+    from closebulk_async.intents import Intent
 
 
 async def rows(house: House) -> dict[str, Any]:
@@ -93,6 +99,25 @@ async def test_an_outage_is_told_and_ends(house: House) -> None:
     await house.settle(120)
     assert (await link(house))["status"] == "ok"
     assert (await rows(house))[ref]["processed"] > row["processed"]
+
+
+async def test_an_outage_is_told_once(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """However many requests fail meanwhile; another cause is news."""
+    house.run_job()
+    await house.settle(5)
+    async with house.page() as page:
+        house.sim.fail_next(faults.server_error(503), times=None)
+        await house.settle(120)
+        house.sim.clear_faults()
+        house.sim.fail_next(faults.reply(401, b"{}"), times=None)
+        await house.settle(120)
+        told = []
+        while page.close is None or page.close["status"] != "error" or "401" not in page.close["message"]:
+            await page.take()
+            told.append(page.close["message"])
+    assert len({message for message in told if message}) == 2
+    warnings = [record for record in caplog.records if "cannot read from Close" in record.message]
+    assert len([record for record in warnings if record.levelname == "WARNING"]) == 2
 
 
 async def test_nothing_to_watch_and_no_answer_is_noticed(house: House) -> None:
@@ -175,6 +200,45 @@ async def test_an_answer_that_is_nonsense_ends_nothing(house: House) -> None:
     ref = house.run_job(plan=Plan(duration=600, n_objects=600))
     await house.settle(200)
     assert (await rows(house))[ref]["phase"] == "running"
+
+
+async def test_answers_to_others_are_signs_of_life(house: House) -> None:
+    """Where looks for new actions are answered, nobody asks Close whether it is there."""
+    house.sim.limits = Limits(rate=20, window=8)
+    await house.settle(200)
+    assert not [request for request in house.sim.requests if request.path.endswith("/me/")]
+    assert (house.clock.now() - datetime.fromisoformat((await link(house))["last_ok_at"])).total_seconds() <= 40
+
+
+class BrokenJournal(MemoryJournal):
+    """It says that it is durable, and cannot be read for a while."""
+
+    is_durable = True
+
+    def __init__(self, *errors: Exception) -> None:
+        """Fail with these."""
+        super().__init__()
+        self.errors = list(errors)
+
+    async def unfinished(self, scope: str | None = None, *, fingerprint: str | None = None) -> Sequence[Intent]:
+        """Fail as long as there is an error to fail with."""
+        if self.errors:
+            raise self.errors.pop()
+        return [new_intent(), *await super().unfinished(scope, fingerprint=fingerprint)]
+
+
+@pytest.mark.parametrize("error", [JournalError("the disk is gone"), RuntimeError("a mistake")])
+async def test_a_journal_that_cannot_be_read_is_read_later(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    """It is said in the log; nothing is wrong with Close, and the actions are shown."""
+    async with living(client={"journal": BrokenJournal(error)}) as house:
+        ref = house.run_job()
+        await house.settle(0)
+        state = (await house.ask("/api/actions")).json()
+        assert (state["starts"], state["close"]["status"]) == (None, "ok")
+        assert str(error) in caplog.text
+        await house.settle(10)
+        assert len((await house.ask("/api/actions")).json()["starts"]) == 1
+        assert (await rows(house)).keys() == {ref}
 
 
 async def test_pages_that_are_open_cost_no_request(house: House) -> None:

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from closebulk_async.dashboard.metrics import GAUGES
 from closebulk_async.integrations.prometheus import PrometheusHook
@@ -18,8 +19,10 @@ from tests.journals import new_intent
 from .houses import House, living
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from prometheus_client.metrics_core import Metric
 
 Labels = frozenset[tuple[str, str]]
 
@@ -150,3 +153,21 @@ async def test_all_names_are_in_the_table_and_follow_the_conventions(house: Hous
         assert families[name].documentation == meaning
         assert not {"ref", "id"} & set(words)
         assert all(set(sample.labels) == set(words) for sample in families[name].samples)
+
+
+class _Broken(Collector):
+    """An application's own, which fails."""
+
+    def collect(self) -> Iterator[Metric]:
+        raise RuntimeError("out of order")
+
+
+async def test_a_mistake_is_an_answer_too(caplog: pytest.LogCaptureFixture) -> None:
+    """It says nothing of what went wrong, which the log does."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Broken())
+    async with living(registry=registry) as house:
+        answer = await house.ask("/metrics")
+    assert (answer.status, answer.headers["Content-Type"]) == (500, "application/json")
+    assert "order" not in answer.text
+    assert "out of order" in caplog.text

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from closebulk_async.dashboard.archive import MOST_KEPT
 from closebulk_async.models import JobRef
 from closebulk_async.simulator import Plan, faults
 from tests.journals import new_intent, started
@@ -84,6 +86,37 @@ async def test_the_detail_of_an_action_that_is_too_old_for_the_board(house: Hous
     ref = house.run_job(status="done", n_objects=9, n_objects_processed=9)
     detail = (await house.ask(f"/api/actions/{ref}")).json()
     assert (detail["row"]["phase"], detail["row"]["processed"]) == ("done", 9)
+
+
+async def test_what_a_list_left_out_is_read_once(house: House) -> None:
+    """Of what has ended, a query is read when somebody looks; who looks again costs no request."""
+    query = {"type": "id", "value": "lead_1"}
+    ref = house.run_job(status="done", s_query=query)
+    await house.settle(2)
+    before = len(house.sim.requests)
+    details = [(await house.ask(f"/api/actions/{ref}")).json() for _ in range(3)]
+    assert len(house.sim.requests) == before + 1
+    assert {json.dumps(detail) for detail in details} == {json.dumps(details[0])}
+    assert details[0]["query"]["json"] == query
+
+
+async def test_what_runs_is_read_by_nobody_who_looks(house: House) -> None:
+    """Whoever follows it has read all of it."""
+    ref = house.run_job(s_query={"type": "id", "value": "lead_1"})
+    await house.settle(2)
+    before = len(house.sim.requests)
+    assert (await house.ask(f"/api/actions/{ref}")).json()["query"]["json"]
+    assert len(house.sim.requests) == before
+
+
+async def test_what_was_read_is_not_kept_for_ever(house: House) -> None:
+    """After many others it is read again."""
+    refs = [house.run_job(status="done") for _ in range(MOST_KEPT + 1)]
+    await house.settle(2)
+    before = len(house.sim.requests)
+    for ref in (*refs, refs[0], refs[0]):
+        assert (await house.ask(f"/api/actions/{ref}")).status == 200
+    assert len(house.sim.requests) == before + len(refs) + 1
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,7 @@ async def test_without_the_token_there_is_no_answer(locked: House, path: str, he
     """From nothing that tells of Close, nor of what there is."""
     answer = await locked.ask(path, headers=headers)
     assert (answer.status, answer.json()) == (401, {"error": "a token is needed"})
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
 async def test_a_token_in_the_address_counts_for_nothing(locked: House) -> None:
