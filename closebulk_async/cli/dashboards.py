@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from closebulk_async.cli.clients import connect
 from closebulk_async.cli.exits import ExitCode, complain
+from closebulk_async.cli.views import print_json
 from closebulk_async.dashboard import make_app
 from closebulk_async.dashboard.hosts import is_address, is_loopback
 from closebulk_async.integrations.prometheus import PrometheusHook
@@ -55,6 +56,7 @@ class Serving:
     journal: PathLike[str] | None
     allows_control: bool
     allowed_hosts: Sequence[str]
+    as_json: bool
 
     def run(self) -> ExitCode:
         """Serve until somebody ends it: with Ctrl-C, or with SIGTERM as a manager of services does."""
@@ -100,7 +102,10 @@ class Serving:
 
     def _announce(self, port: int, *, token: str | None, is_private: bool) -> None:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        print(f"http://{host}:{port}/ shows what runs. Ctrl-C ends it.", flush=True)
+        if self.as_json:
+            print_json({"url": f"http://{host}:{port}/"})
+        else:
+            print(f"http://{host}:{port}/ shows what runs. Ctrl-C ends it.", flush=True)
         if token is not None:
             complain(f"this address needs a token ({TOKEN_VARIABLE} sets another): {token}")
         if not is_private:

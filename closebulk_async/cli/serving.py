@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from closebulk_async.cli.exits import ExitCode, complain
+from closebulk_async.cli.options import Json
 
 
 def dashboard(
@@ -29,6 +30,7 @@ def dashboard(
         list[str] | None,
         typer.Option(metavar="NAME", help="A name by which it may be called, such as that of a proxy. Repeatable."),
     ] = None,
+    as_json: Json = False,
 ) -> int:
     """Show in the browser what runs and what ran lately, until Ctrl-C.
 
@@ -44,5 +46,10 @@ def dashboard(
     from closebulk_async.cli.dashboards import Serving
 
     return Serving(
-        host=host, port=port, journal=journal, allows_control=allow_control, allowed_hosts=tuple(allow_host or ())
+        host=host,
+        port=port,
+        journal=journal,
+        allows_control=allow_control,
+        allowed_hosts=tuple(allow_host or ()),
+        as_json=as_json,
     ).run()
