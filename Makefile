@@ -36,7 +36,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python
+.PHONY: help demo test chaos test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,9 @@ bench-starts: $(DEV) ## measure safe starts: second jobs beside the vendor's cli
 
 bench-waits: $(DEV) ## measure waits: requests and lateness beside the pollers of other SDKs, fleets, memory and CPU
 	$(BIN)/python -m benchmarks waits
+
+screenshots: $(DEV) ## make the pictures of the README anew, from a simulator (needs Chromium)
+	$(BIN)/python -m tests.browser.screenshots docs/images
 
 bench-downloads: $(DEV) ## measure the memory that the download of a large export takes
 	$(BIN)/python -m benchmarks downloads
@@ -111,7 +114,7 @@ lock: $(DEV) ## resolve requirements/*.txt again from pyproject.toml
 
 clean: ## remove environments, caches and builds
 	rm -rf $(VENV) $(VENV)-python-backoff dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
-	find closebulk_async tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find closebulk_async tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
 
 check-python:
 	@$(PYTHON) -c $(IS_SUITABLE) >/dev/null 2>&1 || { \

@@ -143,7 +143,8 @@ async def test_the_keyboard_is_enough(browser: Browser) -> None:
         await page.keyboard.press("Enter")
         await expect(page.locator("#confirm")).to_be_visible()
         await page.keyboard.press("Tab")
-        await page.keyboard.press("Enter")
+        async with page.expect_response("**/pause"):
+            await page.keyboard.press("Enter")
         await expect(page.locator("#confirm")).to_be_hidden()
         await scene.pass_time(2)
         await expect(page.locator("#detail-status")).to_have_text("paused")

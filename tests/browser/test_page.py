@@ -207,12 +207,14 @@ async def test_pause_and_resume_ask_first(browser: Browser) -> None:
         await expect(question).to_be_hidden()
         assert {request.method for request in scene.sim.requests} == {"GET"}
         await page.get_by_role("button", name="Pause", exact=True).click()
-        await question.get_by_role("button", name="Pause it").click()
+        async with page.expect_response("**/pause"):
+            await question.get_by_role("button", name="Pause it").click()
         await expect(question).to_be_hidden()
         await scene.pass_time(2)
         await expect(page.locator("#detail-status")).to_have_text("paused")
         await page.get_by_role("button", name="Resume", exact=True).click()
-        await page.get_by_role("button", name="Resume it").click()
+        async with page.expect_response("**/resume"):
+            await page.get_by_role("button", name="Resume it").click()
         await scene.pass_time(4)
         await expect(page.locator("#detail-status")).to_have_text("processing")
         assert [request.method for request in scene.sim.requests].count("PUT") == 2

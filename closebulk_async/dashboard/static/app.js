@@ -5,7 +5,7 @@ import { Chart, Throughput, WINDOW } from "./charts.js";
 import { Detail } from "./detail.js";
 import { KINDS, ago, clock, count, duration, rate } from "./format.js";
 import { Live } from "./live.js";
-import { RowList } from "./rows.js";
+import { RowList, whenIdle } from "./rows.js";
 import { Store, hasEnded } from "./store.js";
 
 const element = (id) => document.getElementById(id);
@@ -108,7 +108,7 @@ function write(id, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** All that is not of one row, once for however much has come: a state may come in parts. */
+/** All that is not of one row, once for however much has come: a state may come in parts. The rows go first. */
 function drawRest() {
   restIsDue = false;
   drawCounts();
@@ -122,7 +122,7 @@ function drawRest() {
 let restIsDue = false;
 
 function planRest() {
-  if (!restIsDue) requestAnimationFrame(drawRest);
+  if (!restIsDue) whenIdle(drawRest);
   restIsDue = true;
 }
 

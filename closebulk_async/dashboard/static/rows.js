@@ -4,7 +4,7 @@ import { Chart, ratesOf } from "./charts.js";
 import { count, day, duration, percent, rate, shortId, title } from "./format.js";
 import { hasEnded } from "./store.js";
 
-const SLICE = 6; // milliseconds of a frame for all that is drawn: the browser needs the rest for layout and paint.
+const SLICE = 3; // milliseconds of a frame for all that is drawn: the browser needs the rest for layout and paint.
 const SEEN = "contentvisibilityautostatechange"; // which rows the browser lays out, as it knows by itself
 const MARGIN = "150px";
 const template = document.getElementById("row");
@@ -45,8 +45,8 @@ export function countsOf(row) {
 }
 
 /** When the browser has nothing else to do; not all of them say so. */
-function whenIdle(work) {
-  if ("requestIdleCallback" in window) return requestIdleCallback(work);
+export function whenIdle(work) {
+  if ("requestIdleCallback" in window) return requestIdleCallback(work, { timeout: 1000 });
   return setTimeout(() => {
     const end = performance.now() + SLICE;
     work({ timeRemaining: () => end - performance.now() });
@@ -86,7 +86,10 @@ class RowView {
     write(parts.problem, problem);
     parts.problem.hidden = problem === "";
     this.drawTimes(now);
-    if (this.isVisible && !hasEnded(row)) this.chart.draw(ratesOf(row.samples));
+  }
+
+  drawChart() {
+    if (this.isVisible && !hasEnded(this.row)) this.chart.draw(ratesOf(this.row.samples));
   }
 
   /** What changes by itself while nothing comes. */
@@ -118,6 +121,7 @@ export class RowList {
     this.nShown = 0; // that pass the filters
     this.urgent = new Set();
     this.later = new Set();
+    this.charts = new Set(); // of rows that were drawn, to be drawn anew
     this.frame = 0;
     this.idle = 0;
     this.current = null; // the row that the Tab key comes to
@@ -155,6 +159,7 @@ export class RowList {
     this.order.splice(this.order.indexOf(view), 1);
     this.urgent.delete(view);
     this.later.delete(view);
+    this.charts.delete(view);
     this.observer?.unobserve(view.element);
     view.chart.clear();
     const hadFocus = view.element.contains(document.activeElement);
@@ -221,7 +226,7 @@ export class RowList {
   plan() {
     if (!this.frame && this.urgent.size) this.frame = requestAnimationFrame(() => this.onFrame());
     // A search in the page and a screen reader come to what nobody sees: it is drawn too, when there is time.
-    if (!this.idle && this.later.size) this.idle = whenIdle((deadline) => this.onIdle(deadline));
+    if (!this.idle && this.later.size + this.charts.size) this.idle = whenIdle((deadline) => this.onIdle(deadline));
   }
 
   onFrame() {
@@ -232,7 +237,13 @@ export class RowList {
 
   onIdle(deadline) {
     this.idle = 0;
-    this.drawSome(this.later, () => deadline.timeRemaining() > 1);
+    const hasTime = () => deadline.timeRemaining() > 1;
+    for (const view of this.charts) {
+      if (!hasTime()) break;
+      this.charts.delete(view);
+      view.drawChart();
+    }
+    this.drawSome(this.later, hasTime);
   }
 
   drawSome(views, hasTime) {
@@ -242,6 +253,7 @@ export class RowList {
       this.urgent.delete(view);
       this.later.delete(view);
       view.draw(now);
+      if (view.isVisible) this.charts.add(view);
     }
     this.plan();
   }
