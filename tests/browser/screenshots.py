@@ -98,9 +98,9 @@ async def dashboard(browser: Browser) -> AsyncIterator[Scene]:
 
 async def shoot_dashboard(browser: Browser, folder: Path) -> None:
     """The page, wide, in the dark, on a phone and with the detail of one action."""
-    still = {"timezone_id": "UTC", "locale": "en-GB", "reduced_motion": "reduce"}  # a bar is not caught on its way
-    wide = {"viewport": {"width": 1360, "height": 900}, **still}
-    phone = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, **still}
+    still: dict[str, Any] = {"timezone_id": "UTC", "locale": "en-GB", "reduced_motion": "reduce"}  # a bar is not caught on its way
+    wide: dict[str, Any] = {"viewport": {"width": 1360, "height": 900}, **still}
+    phone: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, **still}
     async with dashboard(browser) as scene:
         page = await ready(scene, **wide, color_scheme="light")
         await page.screenshot(path=folder / "dashboard.png")
