@@ -73,7 +73,7 @@ def fill(sim: Simulator, *, chance: random.Random) -> None:
         fields = {**FIELDS[kind][number // 4 % 2], "s_query": QUERY}
         sim.add_job(str(kind), fields, plan=plan, age=60 * number)  # type: ignore[arg-type]  # one of the four
     now = sim.clock.now()
-    rest = {"date_updated": now - timedelta(minutes=9), "n_objects": 5200, "n_objects_processed": 1850}
+    rest: dict[str, Any] = {"date_updated": now - timedelta(minutes=9), "n_objects": 5200, "n_objects_processed": 1850}
     sim.add_job("email", FIELDS[Kind.EMAIL][0], status="paused", age=3000, **rest)
     for number, status in enumerate(("done", "done", "error", "done", "done")):
         kind, age = BULK_KINDS[number % len(BULK_KINDS)], 4000 + 7000 * number
@@ -98,7 +98,11 @@ async def dashboard(browser: Browser) -> AsyncIterator[Scene]:
 
 async def shoot_dashboard(browser: Browser, folder: Path) -> None:
     """The page, wide, in the dark, on a phone and with the detail of one action."""
-    still: dict[str, Any] = {"timezone_id": "UTC", "locale": "en-GB", "reduced_motion": "reduce"}  # a bar is not caught on its way
+    still: dict[str, Any] = {
+        "timezone_id": "UTC",
+        "locale": "en-GB",
+        "reduced_motion": "reduce",
+    }  # a bar is not caught on its way
     wide: dict[str, Any] = {"viewport": {"width": 1360, "height": 900}, **still}
     phone: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, **still}
     async with dashboard(browser) as scene:
