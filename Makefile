@@ -74,7 +74,10 @@ bench-downloads: $(DEV) ## measure the memory that the download of a large expor
 bench-dashboard: $(DEV) ## measure the dashboard: CPU of its server, and frames of its page in Chromium
 	$(BIN)/python -m benchmarks dashboard
 
-test-python-backoff: check-python ## run the tests with python-backoff in the place of backoff
+# Programs, pages and the simulator stand above or beside what waits: they know nothing of backoff.
+WITHOUT_BACKOFF := $(addprefix --ignore=tests/,browser cli dashboard examples integrations simulator)
+
+test-python-backoff: check-python ## run the tests of the SDK with python-backoff in the place of backoff
 	@echo "== A second environment, where python-backoff takes the place of backoff"
 	@$(PYTHON) -m venv --clear $(VENV)-python-backoff
 	@$(VENV)-python-backoff/bin/python $(INSTALL) --require-hashes -r requirements/dev.txt
@@ -83,7 +86,7 @@ test-python-backoff: check-python ## run the tests with python-backoff in the pl
 	@$(VENV)-python-backoff/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@$(VENV)-python-backoff/bin/python -c 'import importlib.metadata as m; by = m.packages_distributions()["backoff"]; \
 		print("backoff comes from", *by, m.version(by[0])); raise SystemExit(by != ["python-backoff"])'
-	$(VENV)-python-backoff/bin/python -m pytest --numprocesses auto $(PYTEST_ARGS)
+	$(VENV)-python-backoff/bin/python -m pytest --numprocesses auto $(WITHOUT_BACKOFF) $(PYTEST_ARGS)
 
 lint: $(DEV) ## ruff: rules and formatting
 	$(BIN)/ruff check
