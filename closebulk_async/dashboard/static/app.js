@@ -5,7 +5,7 @@ import { Chart, Throughput, WINDOW } from "./charts.js";
 import { Detail } from "./detail.js";
 import { KINDS, ago, clock, count, duration, rate } from "./format.js";
 import { Live } from "./live.js";
-import { RowList } from "./rows.js";
+import { RowList, whenIdle } from "./rows.js";
 import { Store, hasEnded } from "./store.js";
 
 const element = (id) => document.getElementById(id);
@@ -36,11 +36,11 @@ function makeToggles(group, words, set) {
     button.type = "button";
     button.dataset.value = value;
     button.setAttribute("aria-pressed", "false");
-    button.append(word, Object.assign(document.createElement("span"), { className: "count" }));
+    button.append(`${word} `, Object.assign(document.createElement("span"), { className: "count" }));
     button.addEventListener("click", () => {
       if (!set.delete(value)) set.add(value);
       button.setAttribute("aria-pressed", String(set.has(value)));
-      drawLists();
+      filter();
     });
     group.append(button);
   }
@@ -50,8 +50,14 @@ makeToggles(element("kinds"), KINDS, chosen.kinds);
 makeToggles(element("phases"), PHASES, chosen.phases);
 element("search").addEventListener("input", (event) => {
   chosen.text = event.target.value.trim().toLowerCase();
-  drawLists();
+  filter();
 });
+
+function filter() {
+  running.filter();
+  recent.filter();
+  drawCounts();
+}
 
 // Parts ---------------------------------------------------------------------------------------------------------------
 
@@ -63,42 +69,61 @@ function listOf(row) {
   return hasEnded(row) ? recent : running;
 }
 
-function drawLists() {
-  const rows = [...store.rows.values()];
-  for (const [list, name] of [[running, "running"], [recent, "recent"]]) {
-    const shown = list.filter();
-    element(`${name}-count`).textContent = shown === list.size ? count(shown) : `${count(shown)} of ${count(list.size)}`;
-    element(`${name}-empty`).hidden = shown > 0;
-    element(`${name}-empty`).textContent =
-      list.size > 0 ? "No action passes the filters." : store.close.status === "connecting" ? "Waiting for the first answer." : EMPTY[name];
-  }
-  drawToggleCounts("kinds", rows, (row) => row.kind);
-  drawToggleCounts("phases", rows, (row) => row.phase);
-}
-
 const EMPTY = { running: "Nothing runs right now.", recent: "Nothing has ended yet." };
 
-function drawToggleCounts(group, rows, valueOf) {
-  const counts = new Map();
-  for (const row of rows) counts.set(valueOf(row), (counts.get(valueOf(row)) ?? 0) + 1);
-  for (const button of element(group).children) button.lastChild.textContent = count(counts.get(button.dataset.value) ?? 0);
+function drawCounts() {
+  for (const [list, name] of [[running, "running"], [recent, "recent"]]) {
+    const { nShown, size } = list;
+    write(`${name}-count`, nShown === size ? count(size) : `${count(nShown)} of ${count(size)}`);
+    element(`${name}-empty`).hidden = nShown > 0;
+    const isWaiting = store.close.status === "connecting";
+    write(`${name}-empty`, size > 0 ? "No action passes the filters." : isWaiting ? "Waiting for the first answer." : EMPTY[name]);
+  }
 }
 
 function drawOverview() {
-  let [n, paused, left, perSecond] = [0, 0, 0, 0];
+  const counts = new Map();
+  const countOne = (word) => counts.set(word, (counts.get(word) ?? 0) + 1);
+  let [left, perSecond] = [0, 0];
   for (const row of store.rows.values()) {
-    if (row.phase === "paused") paused += 1;
+    countOne(row.kind);
+    countOne(row.phase);
     if (row.phase !== "running") continue;
-    n += 1;
     left += row.total === null ? 0 : Math.max(0, row.total - row.processed);
     perSecond += row.rate ?? 0;
   }
-  element("n-running").textContent = count(n);
-  element("n-paused").textContent = count(paused);
-  element("n-left").textContent = count(left);
-  element("n-rate").textContent = perSecond ? rate(perSecond).replace("/s", "") : "0";
+  for (const group of ["kinds", "phases"]) {
+    for (const button of element(group).children) button.lastChild.textContent = count(counts.get(button.dataset.value) ?? 0);
+  }
+  const n = counts.get("running") ?? 0;
+  write("n-running", count(n));
+  write("n-paused", count(counts.get("paused") ?? 0));
+  write("n-left", count(left));
+  write("n-rate", perSecond ? rate(perSecond).replace("/s", "") : "0");
   document.title = n ? `(${n}) closebulk` : "closebulk";
+}
+
+function write(id, text) {
+  const node = element(id);
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** All that is not of one row, once for however much has come: a state may come in parts. The rows go first. */
+function drawRest() {
+  restIsDue = false;
+  drawCounts();
+  drawOverview();
   drawTotal();
+  drawClose();
+  drawLimits();
+  drawStarts();
+}
+
+let restIsDue = false;
+
+function planRest() {
+  if (!restIsDue) whenIdle(drawRest);
+  restIsDue = true;
 }
 
 function drawTotal() {
@@ -175,6 +200,7 @@ function tell({ before, row }) {
 
 function onState(state) {
   if (state.reset) throughput.clear();
+  const isWhole = state.reset || store.unconfirmed !== null;
   const { added, changed, removed } = store.apply(state);
   for (const ref of removed) {
     running.remove(ref);
@@ -188,17 +214,13 @@ function onState(state) {
   for (const change of changed) {
     const { before, row } = change;
     // The last sample of before is where the new ones go on; a whole state has all of them.
-    throughput.add(state.reset ? row.samples : row.samples.slice(-newSamples(before, row) - 1));
+    throughput.add(isWhole ? row.samples : row.samples.slice(-newSamples(before, row) - 1));
     if (listOf(before) !== listOf(row)) listOf(before).remove(row.ref);
     listOf(row).put(row);
     tell(change);
     detail.update(change);
   }
-  drawLists();
-  drawOverview();
-  drawClose();
-  drawLimits();
-  drawStarts();
+  planRest();
 }
 
 function newSamples(before, row) {

@@ -2,20 +2,25 @@
 
 /* global uPlot */
 
+import { clock } from "./format.js";
+
 const BUCKET = 5; // seconds
 export const WINDOW = 15 * 60; // seconds
 
-/** Objects per second between each two samples: `[times, rates]`, as uPlot takes them. */
+const POINTS = 40; // A counter moves in steps: between samples that lie close together there is only noise.
+
+/** Objects per second over the time of the samples: `[times, rates]`, as uPlot takes them. */
 export function ratesOf(samples) {
   const times = [];
   const rates = [];
-  for (let i = 1; i < samples.length; i += 1) {
-    const [began, before] = samples[i - 1];
-    const [at, processed] = samples[i];
-    if (at > began) {
-      times.push(at);
-      rates.push((processed - before) / (at - began));
-    }
+  if (samples.length < 2) return [times, rates];
+  const shortest = (samples.at(-1)[0] - samples[0][0]) / POINTS;
+  let [began, before] = samples[0];
+  for (const [at, processed] of samples) {
+    if (at <= began || at - began < shortest) continue;
+    times.push(at);
+    rates.push((processed - before) / (at - began));
+    [began, before] = [at, processed];
   }
   return [times, rates];
 }
@@ -76,7 +81,7 @@ function options({ width, height, axes }) {
     legend: { show: false },
     cursor: { show: false },
     scales: { x: { time: axes }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
-    axes: axes ? [{ ...axis, size: 28 }, { ...axis, size: 52 }] : [{ show: false }, { show: false }],
+    axes: axes ? [{ ...axis, size: 28, space: 90, values: (_, times) => times.map(clock) }, { ...axis, size: 52 }] : [{ show: false }, { show: false }],
     series: [{}, { stroke: colour("--accent"), fill: colour("--accent-faint"), width: axes ? 2 : 1.25, points: { show: false } }],
   };
 }
