@@ -31,7 +31,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["closebulk_async.testing.plugin", "pytester"]
+pytest_plugins = ["closebulk_async.testing.plugin", "pytester", "tests.fleet.postgres"]
 
 
 @pytest.fixture
