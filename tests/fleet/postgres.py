@@ -77,16 +77,7 @@ class PostgresServer:
                 cwd=self._folder,
                 **self._as_user(),
             )
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                psycopg.connect(self.conninfo()).close()
-            except psycopg.OperationalError:
-                if time.monotonic() > deadline or not self.is_running:
-                    raise
-                time.sleep(0.02)
-            else:
-                return
+        self._wait_until_it_answers()
 
     def stop(self, *, at_once: bool = False) -> None:
         """End it and all its connections: in good order, or `at_once`, as after a crash."""
@@ -117,6 +108,18 @@ class PostgresServer:
     @property
     def _data(self) -> Path:
         return self._folder / "data"
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                psycopg.connect(self.conninfo()).close()
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline or not self.is_running:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
 
     def _execute(self, statement: sql.Composed) -> None:
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
