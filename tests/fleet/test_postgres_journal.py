@@ -21,6 +21,7 @@ from tests.journals import DONE, NOON, SCOPE, finished, new_intent, posting, ref
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from closebulk_async.intents import Intent
     from tests.fleet.postgres import PostgresServer
 
 INSTALLED = [(number + 1,) for number in range(tables.SCHEMA_VERSION)]
@@ -170,7 +171,7 @@ class TestReaching:
         async with PostgresJournal(fleet_database) as journal:
             owner = await journal.enter()
             restart = asyncio.create_task(asyncio.to_thread(postgres.restart))
-            told = []
+            told: list[Intent] = []
             while not restart.done():
                 try:
                     intent = await posting(journal, owner=owner)
@@ -245,7 +246,9 @@ class TestLeaves:
             await posting(journal, owner=owner)
             await finished(journal, ref_of(1), owner="of another process")
             await journal.progress(SCOPE, ref_of(1), DONE, is_final=True)
-        by_state = dict(sql.execute("SELECT state, array_agg(DISTINCT level) FROM seen GROUP BY state").fetchall())
+        by_state: dict[str, list[str]] = dict(
+            sql.execute("SELECT state, array_agg(DISTINCT level) FROM seen GROUP BY state").fetchall()
+        )
         assert by_state == {"new": ["off"], "posting": ["on"], "started": ["off"], "final": ["off"]}
 
     async def test_what_asks_for_more_stays(self, fleet_database: str, sql: psycopg.Connection) -> None:
