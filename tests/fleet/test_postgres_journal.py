@@ -99,7 +99,10 @@ class TestMigrating:
         """It says what makes it new."""
         sql.execute("DELETE FROM closebulk.schema_version")
         async with PostgresJournal(fleet_database) as journal:
-            with pytest.raises(JournalError, match=r"of version None, .* needs version 1; run `closebulk fl"):
+            match = (
+                f"of version None, and this package needs version {tables.SCHEMA_VERSION}; run `closebulk fleet init`"
+            )
+            with pytest.raises(JournalError, match=match):
                 await journal.enter()
 
     async def test_a_newer_version_is_refused(self, fleet_database: str, sql: psycopg.Connection) -> None:
