@@ -15,7 +15,7 @@ from closebulk_async.limiter import Priority, Sight
 from closebulk_async.ratelimit import RateLimit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
     from contextlib import AbstractAsyncContextManager
 
     from closebulk_async.limiter import Limiter
@@ -196,8 +196,11 @@ async def _goes(limiter: Limiter) -> bool:
     return True
 
 
-async def _serve(limiter: Limiter, waiting: list[asyncio.Future[None]], done: set[asyncio.Future[None]]) -> None:
+async def _serve(
+    limiter: Limiter, waiting: Iterable[asyncio.Future[None]], done: Iterable[asyncio.Future[None]]
+) -> None:
     """Answer whoever has gone, until all have."""
+    done = set(done)
     pending = set(waiting) - done
     while True:
         for task in done:
