@@ -252,7 +252,9 @@ class OwnerSession:
         await connection.execute(tables.SESSION_SETTINGS)
         await connection.execute(tables.ON_DISK, {"is_local": False})
         # Waits for the end of the lost session, and for whoever just tries whether the lock is free.
+        await connection.execute(tables.WAIT_SHORTLY)
         await connection.execute(tables.LOCK_OWNER, {"owner": self.owner})
+        await connection.execute(tables.WAIT_AS_BEFORE)
         process = this_process()
         known = {"host": process and process.host, "process": process and process.process}
         entered = await connection.execute(tables.ENTER, {"owner": self.owner, **known})

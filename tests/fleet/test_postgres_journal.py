@@ -184,6 +184,24 @@ class TestReaching:
             await restart
             assert [await journal.get(intent.id) for intent in told] == told
 
+    async def test_it_can_be_closed_while_the_server_is_away(
+        self, fleet_database: str, postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """At once; that its owners could not leave is logged, and the end of their sessions says the same."""
+        async with PostgresJournal(fleet_database) as journal:
+            owner, other = await journal.enter(), await journal.enter()
+            postgres.stop()
+            with pytest.raises(JournalError):
+                await journal.leave(owner)
+        assert f"owner {other} could not leave" in caplog.text
+
+    async def test_a_way_without_a_network(self, fleet_database: str, postgres: PostgresServer) -> None:
+        """A socket of the host serves as well."""
+        async with PostgresJournal(psycopg.conninfo.make_conninfo(fleet_database, host=postgres.socket)) as journal:
+            owner = await journal.enter()
+            await posting(journal, owner=owner)
+            assert not await journal.is_dead(owner)
+
     async def test_a_pool_of_the_callers_own(self, fleet_database: str) -> None:
         """Of whatever kind; it stays open. One that is closed says what to do."""
         pool: AsyncConnectionPool[psycopg.AsyncConnection[tuple[object, ...]]]
@@ -325,9 +343,13 @@ class TestSize:
     """What goes and what stays."""
 
     async def test_what_has_no_key_is_forgotten_after_its_time(
-        self, fleet_database: str, clock: FakeClock, sql: psycopg.Connection
+        self, fleet_database: str, clock: FakeClock, sql: psycopg.Connection, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Started and final ones, now and then, when something is begun. Keys stay, and so does what is open."""
+        """Started and final ones, now and then, when something is begun. Keys stay, and so does what is open.
+
+        One that was never seen to end is named.
+        """
+        caplog.set_level("INFO", "closebulk_async")
         async with PostgresJournal(fleet_database, clock=clock, keep=timedelta(days=30)) as journal:
             await finished(journal, ref_of(1))
             await started(journal, ref_of(2))
@@ -342,6 +364,8 @@ class TestSize:
             await clock.advance(29.5 * 86400)
             stays += [await journal.begin(new_intent()) for _ in range(CLEAR_EVERY)]
         assert {id_ for (id_,) in sql.execute("SELECT id FROM closebulk.intents")} == {each.id for each in stays}
+        (said,) = caplog.messages
+        assert f"forgets {ref_of(2)}, of which nothing was learned for long" in said
 
     async def test_owners_that_nobody_needs_are_forgotten(
         self, fleet_database: str, journal: PostgresJournal, sql: psycopg.Connection
