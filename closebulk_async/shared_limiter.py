@@ -93,7 +93,7 @@ class _Line(Line):
     record: Record | None = None
     read_at: float = -math.inf
     is_alone: bool = False
-    """Whether nobody else seems to write. Then nothing is read again: if that is wrong, what is written is not taken."""
+    """Whether nobody else seems to write. Nothing is read again then: where that is wrong, no write succeeds."""
     mine: int = 0
     """Places that this process is known to hold, by what is kept."""
     news: list[tuple[float, Sight | None]] = attrs.field(factory=list)
@@ -149,7 +149,10 @@ class SharedLimiter:
         line = self._lines.setdefault(group, _Line(group))
         waiter = Waiter(asyncio.get_running_loop().create_future(), self._now() + most)
         line.join(waiter, priority)
-        self._stir(line)
+        if line.slot is None or priority < line.slot:
+            self._stir(line)
+        else:  # whoever has the slot goes before it, and then the next look is due
+            self._refuse_in_time(line, waiter)
         try:
             await waiter.turn
         except asyncio.CancelledError:
@@ -175,7 +178,8 @@ class SharedLimiter:
             line.cancel_alarm()
             if line.slot is not None and line.slot_alarm is not None:
                 line.slot_alarm.cancel()
-                self._on_slot(line, line.slot)
+                line.slot = line.slot_alarm = None
+                line.news.append((self._now(), Sight(was_sent=False)))
             if line.news:
                 self._stir(line)
         if await outlast([line.work for line in self._lines.values() if line.work is not None]):
@@ -224,7 +228,7 @@ class SharedLimiter:
                 shared.budget.learn(sight, now=at + self._far.latest)
             began, wanted = self._now(), line.wanted()
             places = self._plan(line, wanted, shared.budget, now=began + self._far.earliest)
-            if not (news or places or shared.has_changed):
+            if not (places or self._is_due(line.news) or (shared.has_changed and not line.news)):
                 break
             token = f"{self._name}-{next(self._numbers)}"
             record = await self._swap(line, record, shared, token)
@@ -233,8 +237,13 @@ class SharedLimiter:
                 del line.news[:news]
                 break
         for wait, priority in places:
-            self._hand_out(line, priority, wait - (self._now() - began))
+            self._hand_out(line, priority, began + wait)
         self._refuse_late(line, wanted)
+
+    def _is_due(self, news: Sequence[tuple[float, Sight | None]]) -> bool:
+        """Whether it has waited for long enough to be written down with something else, or is what stops everybody."""
+        is_old = bool(news) and self._now() - news[0][0] >= FOLD
+        return is_old or any(sight is not None and sight.stopped_for is not None for _, sight in news)
 
     def _open(self, line: _Line, record: Record) -> SharedBudget:
         # The keeper's clock goes on unless somebody sets it back, or another machine takes over.
@@ -258,29 +267,40 @@ class SharedLimiter:
             has_slot = has_slot or line.wait > 0
         return places
 
-    def _hand_out(self, line: _Line, priority: Priority, wait: float) -> None:
-        """Let the next one go in so many seconds; it may be another one by then, of this rank or before."""
-        if wait > 0:
-            line.slot, line.slot_alarm = priority, self._alarms.set(wait, partial(self._on_slot, line, priority))
-        elif self._now() >= line.stopped_until and (first := line.first()) is not None and first <= priority:
+    def _hand_out(self, line: _Line, priority: Priority, at: float) -> None:
+        """Let the next one go at that time; it may be another one by then, of this rank or before."""
+        now = self._now()
+        if at > now:
+            on_slot = partial(self._on_slot, line, priority, at)
+            line.slot, line.slot_alarm = priority, self._alarms.set(at - now, on_slot)
+        elif (
+            line.stopped_until <= now <= at + AHEAD  # not if this process was stopped meanwhile
+            and (first := line.first()) is not None
+            and first <= priority
+        ):
             line.let_go(first)
         else:
             self.learn(line.group, Sight(was_sent=False))
 
-    def _on_slot(self, line: _Line, priority: Priority) -> None:
+    def _on_slot(self, line: _Line, priority: Priority, at: float) -> None:
         line.slot = line.slot_alarm = None
-        self._hand_out(line, priority, 0.0)
+        self._hand_out(line, priority, min(at, self._now()))
         if line.waiting or line.news:
             self._stir(line)
 
     def _refuse_late(self, line: _Line, wanted: Sequence[tuple[Priority, Waiter]]) -> None:
-        """Refuse those who would wait longer than they may, and let an alarm refuse the others of them in time."""
+        """Refuse those who would wait longer than they may, and let an alarm refuse the others in time."""
         now = self._now()
         for _, waiter in wanted:
             if waiter.until <= now or waiter.until < line.stopped_until:
                 self._refuse(line, waiter)
-            elif waiter.until < math.inf and waiter.refusal is None:
-                waiter.refusal = self._alarms.set(waiter.until - now, partial(self._refuse, line, waiter))
+            else:
+                self._refuse_in_time(line, waiter)
+
+    def _refuse_in_time(self, line: _Line, waiter: Waiter) -> None:
+        if waiter.until < math.inf and waiter.refusal is None:
+            seconds = waiter.until - self._now()
+            waiter.refusal = self._alarms.set(seconds, partial(self._refuse, line, waiter))
 
     def _refuse(self, line: _Line, waiter: Waiter) -> None:
         stopped_for = max(0.0, line.stopped_until - self._now())

@@ -58,7 +58,8 @@ class PostgresLimiter(SharedLimiter):
     next reservation. The database's clock is the one that counts.
 
     When the database does not answer for five seconds, a request raises TransportError and was not sent (some seconds
-    later where a connection to it hangs); polls go on when it is back. `aclose`, or `async with`, writes down what is left and lets go of the connections.
+    later where a connection to it hangs); polls go on when it is back. `aclose`, or `async with`, writes down what is
+    left and lets go of the connections.
     """
 
     def __init__(self, database: str | AsyncConnectionPool[Any], *, key_hash: str, clock: Clock | None = None) -> None:
