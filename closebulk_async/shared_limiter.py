@@ -143,9 +143,12 @@ class SharedLimiter:
         self._far = _FarClock()
         self._name = uuid.uuid4().hex
         self._numbers = itertools.count()
+        self._is_closed = False
 
     async def acquire(self, group: str, *, priority: Priority, most: float = math.inf) -> None:
         """As `Limiter.acquire`. Among those of one priority in one process nobody is overtaken."""
+        if self._is_closed:
+            raise TransportError("its limiter was closed", request=group, sent=False)
         line = self._lines.setdefault(group, _Line(group))
         waiter = Waiter(asyncio.get_running_loop().create_future(), self._now() + most)
         line.join(waiter, priority)
@@ -173,7 +176,8 @@ class SharedLimiter:
             self._stir_in(line, FOLD)
 
     async def aclose(self) -> None:
-        """Write down what answers have shown, and give back what is reserved. Nobody may wait for a place any more."""
+        """Write down what answers have shown, and give back what is reserved. Nobody gets a place any more."""
+        self._is_closed = True
         for line in self._lines.values():
             line.cancel_alarm()
             if line.slot is not None and line.slot_alarm is not None:
@@ -242,14 +246,13 @@ class SharedLimiter:
 
     def _is_due(self, news: Sequence[tuple[float, Sight | None]]) -> bool:
         """Whether it has waited for long enough to be written down with something else, or is what stops everybody."""
-        is_old = bool(news) and self._now() - news[0][0] >= FOLD
+        is_old = bool(news) and (self._is_closed or self._now() - news[0][0] >= FOLD)
         return is_old or any(sight is not None and sight.stopped_for is not None for _, sight in news)
 
     def _open(self, line: _Line, record: Record) -> SharedBudget:
-        # The keeper's clock goes on unless somebody sets it back, or another machine takes over.
-        moved = min(0.0, record.now - record.written_at)
         now = self._now() + self._far.earliest
-        return SharedBudget.load(record.text, name=self._name, mine=line.mine, now=now, moved=moved)
+        mine, at = line.mine, record.written_at
+        return SharedBudget.load(record.text, name=self._name, mine=mine, written_at=at, now=now)
 
     def _plan(
         self, line: _Line, wanted: Sequence[tuple[Priority, Waiter]], budget: Budget, *, now: float

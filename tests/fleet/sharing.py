@@ -149,6 +149,8 @@ async def run(conninfo: str, *, seconds: float, kills: bool) -> dict[str, Any]:
         clients = [stack.enter_context(process("client", [*options, *more], ids[:50])) for more in starts]
         while len(sim.requests) < 2 * WINDOW * RATE:  # until all are there and the limit is known
             await asyncio.sleep(0.1)
+            if any(child.poll() is not None for child in (*workers, *clients)):
+                raise RuntimeError("one of the processes has ended")
         begins, before = datetime.now(UTC), _writes(conninfo)
         if kills:
             await asyncio.sleep(seconds / 4)
