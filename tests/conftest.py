@@ -26,6 +26,8 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
+pytest.register_assert_rewrite("closebulk_async.testing.conformance")
+
 # A shell gives its background jobs, and with them all programs that tests start, an interrupt that is ignored; then the
 # tests of Ctrl-C would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

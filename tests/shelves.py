@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import attrs
 
 from closebulk_async.shared_limiter import Record, SharedLimiter
-
-if TYPE_CHECKING:
-    from closebulk_async.testing import FakeClock
+from closebulk_async.testing import FakeClock
 
 
 @attrs.define(eq=False)

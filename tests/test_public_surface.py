@@ -115,6 +115,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     ),
     "counting": ("Preview",),
     "fingerprints": (),
+    "journal_rows": (),
     "journal_tables": (),
     "owners": (),
     "tasks": (),

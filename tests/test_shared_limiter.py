@@ -49,9 +49,9 @@ async def enter(
     await limiter.acquire(group, priority=priority, most=most)
 
 
-async def ask(limiter: SharedLimiter, sight: Sight | None, **options: float) -> None:
+async def ask(limiter: SharedLimiter, sight: Sight | None) -> None:
     """A request that shows this at once."""
-    await enter(limiter, **options)
+    await enter(limiter)
     limiter.learn(GROUP, sight)
 
 

@@ -5,6 +5,7 @@ Where no PostgreSQL is installed these tests are skipped. In CI they fail then: 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import shutil
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from psycopg import sql
+
+from closebulk_async.integrations.postgres import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,16 +80,7 @@ class PostgresServer:
                 cwd=self._folder,
                 **self._as_user(),
             )
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                psycopg.connect(self.conninfo()).close()
-            except psycopg.OperationalError:
-                if time.monotonic() > deadline or not self.is_running:
-                    raise
-                time.sleep(0.02)
-            else:
-                return
+        self._wait_until_it_answers()
 
     def stop(self, *, at_once: bool = False) -> None:
         """End it and all its connections: in good order, or `at_once`, as after a crash."""
@@ -104,10 +98,11 @@ class PostgresServer:
         self.stop(at_once=True)
         shutil.rmtree(self._folder)
 
-    def create_database(self) -> str:
-        """Make an empty database, and return its name."""
+    def create_database(self, template: str = "template1") -> str:
+        """Make a database like that one, and return its name."""
         name = f"test_{uuid.uuid4().hex}"
-        self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        self._execute(create.format(sql.Identifier(name), sql.Identifier(template)))
         return name
 
     def drop_database(self, name: str) -> None:
@@ -117,6 +112,18 @@ class PostgresServer:
     @property
     def _data(self) -> Path:
         return self._folder / "data"
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                psycopg.connect(self.conninfo()).close()
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline or not self.is_running:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
 
     def _execute(self, statement: sql.Composed) -> None:
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
@@ -157,6 +164,24 @@ def postgres(running_postgres: PostgresServer) -> Iterator[PostgresServer]:
 def database(postgres: PostgresServer) -> Iterator[str]:
     """How to connect to an empty database of this test's own."""
     name = postgres.create_database()
+    yield postgres.conninfo(name)
+    postgres.start()
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def fleet_template(running_postgres: PostgresServer) -> str:
+    """A database with the tables of a fleet, for others to be made like it."""
+    running_postgres.start()
+    name = running_postgres.create_database()
+    asyncio.run(migrate(running_postgres.conninfo(name)))
+    return name
+
+
+@pytest.fixture
+def fleet_database(postgres: PostgresServer, fleet_template: str) -> Iterator[str]:
+    """How to connect to a database of this test's own with the tables of a fleet, all empty."""
+    name = postgres.create_database(fleet_template)
     yield postgres.conninfo(name)
     postgres.start()
     postgres.drop_database(name)

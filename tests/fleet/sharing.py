@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from closebulk_async import BulkEmail, CloseBulk, JobRef, PollPolicy
-from closebulk_async.integrations.postgres_limiter import SCHEMA, PostgresLimiter, hash_key
+from closebulk_async.integrations.postgres import migrate
+from closebulk_async.integrations.postgres_limiter import PostgresLimiter, hash_key
 from closebulk_async.models import Kind
 from closebulk_async.simulator import Limits, Plan, Simulator
 from tests.fleet.postgres import PostgresServer, find_binaries
@@ -36,20 +37,12 @@ if TYPE_CHECKING:
 RATE, WINDOW = 20.0, 8
 N_ACTIONS, N_WORKERS, N_CLIENTS = 1000, 3, 2
 POLLED_EVERY = 0.2
-"""Seconds: each worker finds a page of a hundred actions due so often, ten of them, and would send 50 requests a second."""
+"""Seconds: each worker finds ten pages of a hundred actions due so often, and would send 50 requests a second."""
 READERS = 4
 """Reads that each client keeps under way."""
 STOPPED_SECONDS = 10.0
 """Longer than a window: what the process holds is given up meanwhile."""
 AT_LEAST = 0.8
-
-
-def prepare(conninfo: str) -> None:
-    """Make the table."""
-    with psycopg.connect(conninfo, autocommit=True) as connection:
-        connection.execute("CREATE SCHEMA IF NOT EXISTS closebulk")
-        for statement in SCHEMA:
-            connection.execute(statement)
 
 
 async def work(close: CloseBulk, refs: Sequence[JobRef[BulkEmail]]) -> None:
@@ -69,7 +62,8 @@ async def read(close: CloseBulk, refs: Sequence[JobRef[BulkEmail]], *, starts: b
         for number in range(10**6):
             began = time.monotonic()
             await create(close, Kind.EMAIL, template_id=f"tmpl_{number}")
-            print(time.monotonic() - began, flush=True)
+            sys.stdout.write(f"{time.monotonic() - began}\n")
+            sys.stdout.flush()
             await asyncio.sleep(2)
 
     await asyncio.gather(*(reread() for _ in range(READERS)), *([start()] if starts else []))
@@ -77,7 +71,7 @@ async def read(close: CloseBulk, refs: Sequence[JobRef[BulkEmail]], *, starts: b
 
 async def run_role(options: argparse.Namespace) -> None:
     """Be one of the processes, until it is killed."""
-    refs: list[JobRef[BulkEmail]] = [JobRef(Kind.EMAIL, id) for id in json.loads(sys.stdin.readline())]
+    refs: list[JobRef[BulkEmail]] = [JobRef(Kind.EMAIL, text) for text in json.loads(sys.stdin.readline())]
     key_hash = hash_key(options.key, base_url=options.base_url)
     async with (
         PostgresLimiter(options.database, key_hash=key_hash) as limiter,
@@ -136,7 +130,7 @@ def _writes(conninfo: str) -> dict[str, int]:
 
 async def run(conninfo: str, *, seconds: float, kills: bool) -> dict[str, Any]:
     """Let them all run, and give the figures of so many seconds."""
-    prepare(conninfo)
+    await migrate(conninfo)
     limits = Limits(rate=RATE, window=WINDOW)
     async with AsyncExitStack() as outer:
         sim = await outer.enter_async_context(Simulator(limits=limits, keep_requests=10**6))
@@ -189,7 +183,7 @@ def main() -> int:
         figures = asyncio.run(run(server.conninfo(), seconds=options.seconds, kills=options.kills))
     finally:
         server.remove()
-    print(json.dumps(figures, indent=1))
+    sys.stdout.write(f"{json.dumps(figures, indent=1)}\n")
     return 0 if figures["refused"] == 0 and figures["used"] >= AT_LEAST else 1
 
 
