@@ -12,11 +12,11 @@ import pytest
 
 from closebulk_async import BulkEmail, CloseBulk, JobRef
 from closebulk_async.errors import RateLimitedError, TransportError
+from closebulk_async.far_limiter import LONGEST_PAUSE
 from closebulk_async.limiter import Limiter, Priority, Sight
 from closebulk_async.models import Kind
 from closebulk_async.policy import RetryPolicy
 from closebulk_async.ratelimit import RateLimit
-from closebulk_async.shared_limiter import LONGEST_PAUSE
 from closebulk_async.simulator import Limits, Simulator
 from closebulk_async.testing import FakeClock
 from tests.shelves import Shelf
