@@ -17,7 +17,7 @@ from closebulk_async.limiter import Limiter, Priority, Sight
 from closebulk_async.models import Kind
 from closebulk_async.policy import RetryPolicy
 from closebulk_async.ratelimit import RateLimit
-from closebulk_async.simulator import Limits, Simulator
+from closebulk_async.simulator import Limits, Plan, Simulator
 from closebulk_async.testing import FakeClock
 from tests.shelves import Shelf
 from tests.stage import create
@@ -288,6 +288,21 @@ async def test_a_request_tells_what_the_limiter_lacked(clock: FakeClock, sim: Si
         with pytest.raises(TransportError, match="shared budget is out of reach: cut"):
             await close.emails.list()
     assert len(sim.requests) == 0
+
+
+async def test_a_wait_outlives_a_store_that_is_away(clock: FakeClock, sim: Simulator, shelf: Shelf) -> None:
+    """Its polls fail for five minutes, and go on then; the end is known, and nothing was asked of the service."""
+    ref: JobRef[BulkEmail] = JobRef(Kind.EMAIL, sim.add_job("email", plan=Plan(duration=400)).id)
+    async with CloseBulk(sim.api_key, base_url=sim.base_url, clock=clock, limiter=shelf.limiter()) as close:
+        waiting = asyncio.ensure_future(close.wait_until_done(ref).result())
+        await clock.sleep(10)
+        asked = len(sim.requests)
+        shelf.failure = OSError("cut")
+        await clock.sleep(300)
+        assert len(sim.requests) == asked
+        shelf.failure = None
+        assert (await waiting).is_done
+    assert status(sim, 429) == 0
 
 
 async def test_one_process_alone_costs_one_write_a_request(clock: FakeClock, sim: Simulator) -> None:
