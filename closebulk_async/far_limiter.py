@@ -73,7 +73,7 @@ class FarLimiter(ABC, Generic[L]):
             line = self._lines[group] = self._make_line(group)
         waiter = Waiter(asyncio.get_running_loop().create_future(), self._now() + most)
         line.join(waiter, priority)
-        self._greet(line, waiter, priority)
+        self._stir(line)
         try:
             await waiter.turn
         except asyncio.CancelledError:
@@ -110,10 +110,6 @@ class FarLimiter(ABC, Generic[L]):
     @abstractmethod
     def _rest(self, line: L) -> None:
         """Let the next look be in time, where there is anything to look after."""
-
-    def _greet(self, line: L, waiter: Waiter, priority: Priority) -> None:  # noqa: ARG002 - for those who skip some looks
-        """Somebody has joined the line."""
-        self._stir(line)
 
     def _stir(self, line: L) -> None:
         """Look after it: now, or again when that ends which is under way."""

@@ -36,6 +36,10 @@ FOLD = 0.1
 LOOK_AGAIN = 0.2
 """Seconds between two looks where only an answer to another process can make room, of which nobody tells."""
 
+ALONE_AFTER = 10
+"""Times in a row that nobody else had written, after which nothing is read again before something is written: where
+that is wrong, it is not taken, and what comes back is as good as if it had been read."""
+
 
 @attrs.frozen(kw_only=True)
 class Record:
@@ -84,8 +88,8 @@ class SharedLine(FarLine):
 
     record: Record | None = None
     read_at: float = -math.inf
-    is_alone: bool = False
-    """Whether nobody else seems to write. Nothing is read again then: where that is wrong, no write succeeds."""
+    read_in_vain: int = 0
+    """How often in a row it was found that nobody else had written."""
     mine: int = 0
     """Places that this process is known to hold, by what is kept."""
     slot: Priority | None = None
@@ -128,12 +132,6 @@ class SharedLimiter(FarLimiter[SharedLine]):
                 line.news.append((self._now(), Sight(was_sent=False)))
         await super().aclose()
 
-    def _greet(self, line: SharedLine, waiter: Waiter, priority: Priority) -> None:
-        if line.slot is None or priority < line.slot:
-            self._stir(line)
-        else:  # whoever has the slot goes before it, and then the next look is due
-            self._refuse_in_time(line, waiter)
-
     def _rest(self, line: SharedLine) -> None:
         if line.slot is not None:
             return  # the next look is due when it is used
@@ -144,8 +142,12 @@ class SharedLimiter(FarLimiter[SharedLine]):
 
     async def _look_after(self, line: SharedLine) -> None:
         """Write down what is new, reserve what can be had, and let go who may go."""
+        first = line.first()
+        if line.slot is not None and (first is None or first >= line.slot) and not self._is_due(line.news):
+            self._refuse_late(line, [waiter for _, waiter in line.in_order()])
+            return  # who has the slot goes first, and then the next look is due
         record = line.record
-        if record is None or not line.is_alone or self._now() - line.read_at > LONGEST_PAUSE:
+        if record is None or line.read_in_vain < ALONE_AFTER or self._now() - line.read_at > LONGEST_PAUSE:
             record = await self._read(line)
         while True:
             shared, news = self._open(line, record), len(line.news)
@@ -210,14 +212,16 @@ class SharedLimiter(FarLimiter[SharedLine]):
     async def _read(self, line: SharedLine) -> Record:
         asked = self._now()
         record = await self._store.read(line.group)
-        line.is_alone = line.record is not None and record.token == line.record.token
+        is_known = line.record is not None and record.token == line.record.token
+        line.read_in_vain = line.read_in_vain + 1 if is_known else 0
         return self._note(line, record, asked)
 
     async def _swap(self, line: SharedLine, record: Record, shared: SharedBudget, token: str) -> Record:
         asked = self._now()
         text = shared.dump(name=self._name, now=asked + self._far.earliest)
         swapped = await self._store.swap(line.group, text, seen=record.token, token=token)
-        line.is_alone = line.is_alone and swapped.token == token
+        if swapped.token != token:
+            line.read_in_vain = 0
         return self._note(line, swapped, asked)
 
     def _note(self, line: SharedLine, record: Record, asked: float) -> Record:

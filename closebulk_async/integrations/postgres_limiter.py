@@ -35,7 +35,8 @@ class PostgresLimiter(SharedLimiter):
     `key_hash` is `hash_key(api_key, base_url=...)`; the key itself is never stored. The tables are made by `closebulk
     fleet init`. `database` is how to connect to it, or a pool of the caller's, which is never closed here. A request
     costs one write and, where several processes share the budget, one read; what answers show is written with the
-    next reservation. The database's clock is the one that counts.
+    next reservation, or by itself where there is none. When two write at once, one of them writes again. The database's
+    clock is the one that counts.
 
     When the database does not answer for five seconds, a request raises TransportError and was not sent (some seconds
     later where a connection to it hangs); polls go on when it is back. `aclose`, or `async with`, writes down what is
