@@ -171,8 +171,17 @@ class OwnerSession:
     The lock is the session's: PostgreSQL lets go of it when the connection ends, and never before.
     """
 
-    def __init__(self, owner: str, source: str | AsyncConnectionPool[Any]) -> None:
+    def __init__(
+        self,
+        owner: str,
+        source: str | AsyncConnectionPool[Any],
+        *,
+        ping_every: float = PING_EVERY,
+        retry_every: float = RETRY_EVERY,
+    ) -> None:
         """Connect nowhere yet."""
+        self._ping_every = ping_every
+        self._retry_every = retry_every
         self.owner = owner
         self._source = source
         self._connection: AsyncConnection[DictRow] | None = None
@@ -206,7 +215,7 @@ class OwnerSession:
         """Look after the session. In real time, whatever the client's clock: the server has no other."""
         is_lost = False
         while True:
-            await asyncio.sleep(RETRY_EVERY if is_lost else PING_EVERY)
+            await asyncio.sleep(self._retry_every if is_lost else self._ping_every)
             try:
                 async with self._using:
                     await self._held()

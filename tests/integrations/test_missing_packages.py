@@ -17,9 +17,10 @@ def run(program: str) -> str:
     ("module", "library", "extra"),
     [
         ("opentelemetry", "opentelemetry", "opentelemetry"),
-        ("prometheus", "prometheus_client", "prometheus"),
         ("postgres", "psycopg", "fleet"),
+        ("postgres", "psycopg_pool", "fleet"),
         ("postgres_limiter", "psycopg", "fleet"),
+        ("prometheus", "prometheus_client", "prometheus"),
         ("redis", "redis", "redis"),
         ("redis", "pyrate_limiter", "redis"),
     ],
