@@ -117,6 +117,8 @@ class Feed:
         failures = 0
         while True:
             began = self._clock.monotonic()
+            if kind is not None:
+                self._note_forbidden(kind, is_forbidden=False)  # as far as is known, until it is refused
             try:
                 await work()
             except PermissionDeniedError as exc:
