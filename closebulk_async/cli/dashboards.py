@@ -40,7 +40,8 @@ others can reach this address, and what they send is not encrypted. To put TLS i
 or in a server of nginx, which must not hold back what is streamed:
   location / {{
     proxy_pass http://127.0.0.1:{port};
-    proxy_set_header Host $host;
+    proxy_http_version 1.1;
+    proxy_set_header Host $http_host;
     proxy_set_header X-Forwarded-Proto $scheme;
     proxy_buffering off;
   }}
@@ -71,7 +72,8 @@ class Serving:
 
     async def _run(self) -> ExitCode:
         registry, given = CollectorRegistry(), os.environ.get(TOKEN_VARIABLE, "").strip()
-        is_private = is_loopback(self.host)
+        # A name that is allowed is that of a proxy, behind which others are.
+        is_private = is_loopback(self.host) and not self.allowed_hosts
         token = given or (None if is_private else secrets.token_urlsafe(32))
         async with AsyncExitStack() as stack:
             close = connect(journal=self.journal, hooks=[PrometheusHook(registry=registry)], poll=POLL)
@@ -92,7 +94,7 @@ class Serving:
                 complain(f"cannot listen on {self.host}, port {self.port}: {_reason(exc)}")
                 return ExitCode.USAGE
             port = runner.addresses[0][1]
-            self._announce(port, token=None if given else token, is_private=is_private)
+            self._announce(port, token=None if given else token, is_private=is_loopback(self.host))
             await _wait_for_term()
         return ExitCode.DONE
 

@@ -28,7 +28,10 @@ def dashboard(
     ] = False,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A name by which it may be called, such as that of a proxy. Repeatable."),
+        typer.Option(
+            metavar="NAME",
+            help="A name by which it may be called, that of a proxy say; then it needs a token. Repeatable.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> int:

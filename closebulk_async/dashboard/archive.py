@@ -18,7 +18,7 @@ _TELLING = frozenset({"status", "s_query", "download_url"})
 
 
 class Archive:
-    """Reads what a card lacks, once for each of its versions."""
+    """Reads what a card lacks, and keeps it for as long as its version stays."""
 
     def __init__(self, close: CloseBulk) -> None:
         """Keep nothing yet."""
@@ -27,11 +27,13 @@ class Archive:
 
     async def read(self, ref: JobRef[Any], card: Card | None) -> Job:
         """The action, whole. Raises what reading it raises: NotFoundError where there is none."""
-        if card is not None and not card.job.unset & _TELLING:
+        if card is None:
+            return await self._close.get(ref)
+        if not card.job.unset & _TELLING:
             return card.job
-        version = -1 if card is None else card.version
+        version = card.version
         kept_version, job = self._kept.get(ref, (None, None))
-        if job is None or card is None or kept_version != version:
+        if job is None or kept_version != version:
             job = await self._close.get(ref)
             self._kept[ref] = version, job
             self._kept.move_to_end(ref)

@@ -103,6 +103,8 @@ class Card:
     """The latest bad poll that was told of; before `seen_at`, it is over."""
     error: str | None = None
     samples: list[Sample] = attrs.field(factory=list)
+    spacing: float = 0.0
+    """Seconds between two samples at the least: the longer it runs, the more, so that they span all of it evenly."""
     timeline: list[Moment] = attrs.field(factory=list)
     told_at: datetime | None = None
     """The `seen_at` of its version."""
@@ -165,6 +167,8 @@ class Board:
         self.link = Link(status="connecting", since=now)
         self.starts: tuple[Intent, ...] | None = None
         """Open starts of the journal that have no action; None without a durable journal."""
+        self.forbidden: frozenset[str] = frozenset()
+        """The kinds that the key may not read."""
         self._cards: OrderedDict[JobRef[Any], Card] = OrderedDict()
         """The one that changed last comes last."""
         self._ended: list[tuple[datetime, str, JobRef[Any]]] = []
@@ -308,6 +312,13 @@ class Board:
         self.link = Link(status="error", since=since, message=message, last_ok_at=self.link.last_ok_at)
         self.version += 1
 
+    def note_forbidden(self, kind: str, *, is_forbidden: bool) -> None:
+        """The key may not read a kind, or may do so again."""
+        forbidden = self.forbidden | {kind} if is_forbidden else self.forbidden - {kind}
+        if forbidden != self.forbidden:
+            self.forbidden = forbidden
+            self.version += 1
+
     def note_starts(self, starts: Sequence[Intent]) -> None:
         """What the journal holds open without an action."""
         if self.starts != (starts := tuple(starts)):
@@ -377,13 +388,16 @@ def _read_end(job: Job) -> datetime | None:
 
 def _add_sample(card: Card, *, now: datetime) -> None:
     samples, sample = card.samples, Sample(now.timestamp(), card.processed, card.version)
-    if len(samples) > 1 and samples[-2].processed == samples[-1].processed == sample.processed:
-        samples[-1] = sample  # of a rest its two ends are enough
-        return
+    if len(samples) > 1:
+        before, latest = samples[-2:]
+        rests = before.processed == latest.processed == sample.processed  # of a rest its two ends are enough
+        if rests or latest.at - before.at < card.spacing:
+            samples[-1] = sample
+            return
     samples.append(sample)
     if len(samples) > MOST_SAMPLES:
-        older = len(samples) // 2
-        samples[:older] = samples[:older:2]
+        samples[:-1] = samples[:-1:2]
+        card.spacing = (sample.at - samples[0].at) / len(samples)
 
 
 def _add_moment(card: Card, *, now: datetime) -> None:

@@ -67,6 +67,8 @@ SILENCE = 45.0
 DOUBT = 10.0
 """Seconds between two such questions at the least, where a poll fails again and again and all else is well."""
 
+TASK = "closebulk_async dashboard"
+
 ENDS = (BulkActionFailed, BulkActionPaused, NotFoundError)
 """After these there is nothing more to follow."""
 
@@ -93,12 +95,13 @@ class Feed:
     async def run(self) -> None:
         """Read until it is cancelled."""
         works: list[Callable[[], Awaitable[None]]] = [self._look_back, self._follow_left, self._listen]
-        works += [partial(self._follow_kind, kind) for kind in Kind]
         if self._close.journal.is_durable:
             works.append(self._read_journal)
         async with asyncio.TaskGroup() as group:
             for work in works:
-                group.create_task(self._go_on(work), name="closebulk_async dashboard")
+                group.create_task(self._go_on(work), name=TASK)
+            for kind in Kind:
+                group.create_task(self._go_on(partial(self._follow_kind, kind), kind=kind), name=TASK)
 
     def follow_again(self, *refs: JobRef[Any]) -> None:
         """Follow what nobody follows any more."""
@@ -106,15 +109,22 @@ class Feed:
         if self._left:
             self._is_left.set()
 
-    async def _go_on(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do it again and again. What fails is tried later, and later still if it fails at once."""
+    async def _go_on(self, work: Callable[[], Awaitable[None]], *, kind: Kind | None = None) -> None:
+        """Do it again and again. What fails is tried later, and later still if it fails at once.
+
+        `kind` is the one that it is about.
+        """
         failures = 0
         while True:
             began = self._clock.monotonic()
+            if kind is not None:
+                self._note_forbidden(kind, is_forbidden=False)  # as far as is known, until it is refused
             try:
                 await work()
             except PermissionDeniedError as exc:
                 logger.warning("the dashboard leaves out what may not be read: %s", exc)
+                if kind is not None:
+                    self._note_forbidden(kind, is_forbidden=True)
                 await self._clock.sleep(FORBIDDEN)
                 continue
             except JournalError as exc:  # that says nothing of Close
@@ -161,7 +171,7 @@ class Feed:
                 refs = list(self._left)
                 self._left.clear()
                 self._is_left.clear()
-                group.create_task(self._follow(refs), name="closebulk_async dashboard")
+                group.create_task(self._follow(refs), name=TASK)
 
     async def _follow(self, refs: Sequence[JobRef[Any]]) -> None:
         self._followed_again.update(refs)
@@ -225,6 +235,10 @@ class Feed:
         self._board.note_answer(now=now)
         self._publisher.note()
         return now
+
+    def _note_forbidden(self, kind: Kind, *, is_forbidden: bool) -> None:
+        self._board.note_forbidden(str(kind), is_forbidden=is_forbidden)
+        self._publisher.note()
 
     def _note_failure(self, error: CloseBulkError) -> None:
         cause = (type(error), getattr(error, "status", None))

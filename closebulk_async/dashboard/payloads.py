@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from closebulk_async.dashboard.board import Board, Card, Changes, Link
     from closebulk_async.intents import Intent
-    from closebulk_async.limits import GroupLimits
+    from closebulk_async.limits import GroupLimits, ShownLimit
 
 LABELS: Mapping[Kind, str] = {
     Kind.EMAIL: "template_id",
@@ -74,20 +74,20 @@ def describe_link(link: Link) -> dict[str, Any]:
 
 
 def describe_limits(limits: Mapping[str, GroupLimits]) -> list[dict[str, Any]]:
-    """The budget of each endpoint group: one entry for each limit of it."""
-    return [
-        {
-            "group": group.group,
-            "limit": shown.limit,
-            "remaining": shown.remaining,
-            "resets_at": describe_time(shown.resets_at),
-            "scope": shown.scope,
-            "n_throttled": group.n_throttled,
-            "stopped_until": describe_time(group.stopped_until),
-        }
-        for group in limits.values()
-        for shown in group.shown
-    ]
+    """The budget of each endpoint group: one entry for each limit of it, or one where only 429s tell of any."""
+    return [_describe_limit(group, shown) for group in limits.values() for shown in group.shown or (None,)]
+
+
+def _describe_limit(group: GroupLimits, shown: ShownLimit | None) -> dict[str, Any]:
+    return {
+        "group": group.group,
+        "limit": None if shown is None else shown.limit,
+        "remaining": None if shown is None else shown.remaining,
+        "resets_at": None if shown is None else describe_time(shown.resets_at),
+        "scope": None if shown is None else shown.scope,
+        "n_throttled": group.n_throttled,
+        "stopped_until": describe_time(group.stopped_until),
+    }
 
 
 def describe_starts(starts: Iterable[Intent] | None) -> list[dict[str, Any]] | None:
@@ -121,6 +121,7 @@ def describe_state(
         "close": describe_link(board.link),
         "limits": describe_limits(limits),
         "starts": describe_starts(board.starts),
+        "forbidden": sorted(board.forbidden),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -193,6 +194,18 @@ def test_a_chart_keeps_its_beginning_and_its_end(gains: list[int]) -> None:
     assert card.samples[0].at == START.timestamp()
     assert card.samples[-1][:2] == (at(len(gains) - 1).timestamp(), done)
     assert list(card.samples) == sorted(card.samples)
+
+
+@pytest.mark.parametrize("seconds", [100, 3600, 50_000])
+def test_a_chart_is_even_over_all_of_its_time(seconds: int) -> None:
+    """Nowhere is there less than elsewhere: who comes after an hour sees the first minutes too."""
+    board = Board(now=START)
+    for second in range(0, seconds, 1 if seconds < 10_000 else 7):
+        board.note_progress(step(action(done=second, total=100_000)), now=at(second))
+    (card,) = board.cards
+    gaps = [later.at - earlier.at for earlier, later in itertools.pairwise(card.samples)]
+    assert len(card.samples) >= min(seconds, MOST_SAMPLES // 2)
+    assert max(gaps) <= 3 * max(1.0, seconds / MOST_SAMPLES)
 
 
 def test_a_step_makes_a_row(board: Board) -> None:

@@ -140,13 +140,25 @@ async def test_a_token_that_is_too_short_is_refused(sim: Simulator) -> None:
 
 
 async def test_names_and_control_are_allowed_by_options(sim: Simulator) -> None:
-    """Neither is without them."""
+    """Neither is without them. Behind a name are others, so that it demands a token."""
+    arguments = ("dashboard", "--port", "0", "--allow-control", "--allow-host", "dash.example.com")
+    async with running(*arguments, env=for_simulator(sim) | {"CLOSEBULK_DASHBOARD_TOKEN": TOKEN}) as process:
+        url = await address_of(process)
+        known = {"Host": "dash.example.com", "Authorization": f"Bearer {TOKEN}"}
+        assert '"can_control":true' in (await get(url + "/api/session", **known))[1]
+        assert (await get(url + "/api/session", Host="dash.example.com"))[0] == 401
+        assert (await get(url + "/api/session", Host="other.example.com"))[0] == 421
+
+
+async def test_a_name_that_is_allowed_makes_a_token(sim: Simulator) -> None:
+    """Where none was chosen, although it listens on this machine alone."""
     async with running(
-        "dashboard", "--port", "0", "--allow-control", "--allow-host", "dash.example.com", env=for_simulator(sim)
+        "dashboard", "--port", "0", "--allow-host", "dash.example.com", env=for_simulator(sim)
     ) as process:
         url = await address_of(process)
-        assert '"can_control":true' in (await get(url + "/api/session", Host="dash.example.com"))[1]
-        assert (await get(url + "/api/session", Host="other.example.com"))[0] == 421
+        token = (await read_until(process, "needs a token", stream="stderr")).rpartition(" ")[2]
+        assert (await get(url + "/api/session"))[0] == 401
+        assert (await get(url + "/api/session", Authorization=f"Bearer {token}"))[0] == 200
 
 
 async def test_a_journal_shows_its_open_starts(sim: Simulator, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from closebulk_async import JournalError, PollPolicy
 from closebulk_async.dashboard.feed import FORBIDDEN, LOOK_BACK, MOST_RECENT
 from closebulk_async.journal import MemoryJournal
+from closebulk_async.models import Kind
 from closebulk_async.simulator import Limits, Plan, faults
 from closebulk_async.testing.fake_clock import START
 from tests.journals import new_intent
@@ -62,6 +63,32 @@ async def test_an_export_ends_like_any_other(house: House) -> None:
     await house.settle(120)
     (row,) = (await rows(house)).values()
     assert (row["ref"], row["kind"], row["phase"]) == (f"export:{export.id}", "export", "done")
+
+
+async def test_what_the_key_may_not_read_is_named(house: House) -> None:
+    """The others are shown; when the right was given, it goes away."""
+    ref = house.run_job(plan=Plan(duration=9000, n_objects=600))
+    house.sim.fail_next(faults.forbidden(), times=None, path="/delete/")
+    await house.settle(5)
+    state = (await house.ask("/api/actions")).json()
+    assert state["forbidden"] == ["delete"]
+    assert [row["ref"] for row in state["actions"]] == [ref]
+    house.sim.clear_faults()
+    other = house.run_job("delete", plan=Plan(duration=9000, n_objects=600))
+    await house.settle(700)
+    state = (await house.ask("/api/actions")).json()
+    assert state["forbidden"] == []
+    assert {row["ref"] for row in state["actions"]} == {ref, other}
+
+
+async def test_an_outage_is_one_warning_of_each_list(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """However long it lasts: what is tried again each half minute must not fill a log."""
+    await house.settle(5)
+    house.sim.fail_next(faults.server_error(503), times=None)
+    await house.settle(1800)
+    told = [record for record in caplog.records if record.levelname == "WARNING" and "could not look" in record.message]
+    assert len(told) <= len(Kind)
+    house.sim.clear_faults()
 
 
 async def test_a_failed_action_says_so(house: House) -> None:

@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+async def test_a_group_of_which_only_429s_tell_is_in_the_budget(house: House) -> None:
+    """Without numbers, and for how long it is stopped."""
+    house.sim.fail_next(faults.too_many_requests(retry_after=20), path="/edit/")
+    await house.settle(2)
+    shown = {limit["group"]: limit for limit in (await house.ask("/api/actions")).json()["limits"]}
+    limit = shown["GET /bulk_action/edit/"]
+    assert (limit["limit"], limit["remaining"], limit["n_throttled"]) == (None, None, 1)
+    assert limit["stopped_until"] is not None
+
+
 async def test_all_actions_newest_first(house: House) -> None:
     """Those that run and those that have ended, of whatever kind."""
     old = house.run_job("delete", status="done", date_created="2025-06-01T00:00:00+00:00")

@@ -14,8 +14,21 @@ const now = () => store.now();
 const announcer = new Announcer(element("announcer"));
 const throughput = new Throughput();
 const totalChart = new Chart(element("total-chart"), { height: 120, axes: true });
-const session = await fetch("api/session", { cache: "no-store" }).then((answer) => answer.json());
-element("leave").hidden = !session.needs_token;
+const session = { can_control: false, csrf: "", needs_token: false, renew: readSession };
+await readSession();
+
+/** What this server lets the page do; whether it could be asked. Another one, after a restart, may say something else. */
+async function readSession() {
+  try {
+    const answer = await fetch("api/session", { cache: "no-store" });
+    if (!answer.ok) return false;
+    Object.assign(session, await answer.json());
+  } catch {
+    return false;
+  }
+  element("leave").hidden = !session.needs_token;
+  return true;
+}
 
 // Filters -------------------------------------------------------------------------------------------------------------
 
@@ -63,7 +76,7 @@ function filter() {
 
 const running = new RowList(element("running"), { instantOf: (row) => row.created_at, shows, now });
 const recent = new RowList(element("recent"), { instantOf: (row) => row.ended_at ?? row.created_at, shows, now });
-const detail = new Detail({ store, session });
+const detail = new Detail({ store, session, announcer });
 
 function listOf(row) {
   return hasEnded(row) ? recent : running;
@@ -99,7 +112,7 @@ function drawOverview() {
   write("n-running", count(n));
   write("n-paused", count(counts.get("paused") ?? 0));
   write("n-left", count(left));
-  write("n-rate", perSecond ? rate(perSecond).replace("/s", "") : "0");
+  write("n-rate", perSecond ? rate(perSecond) : "0/s");
   document.title = n ? `(${n}) closebulk` : "closebulk";
 }
 
@@ -117,6 +130,7 @@ function drawRest() {
   drawClose();
   drawLimits();
   drawStarts();
+  drawForbidden();
 }
 
 let restIsDue = false;
@@ -138,6 +152,9 @@ function drawTotal() {
 
 function drawClose() {
   const { status, message, since, last_ok_at: lastOk } = store.close;
+  const before = element("close-state").dataset.state;
+  if (status === "error" && before !== "error") announcer.say("Close does not answer; what is shown is as it was");
+  if (status === "ok" && before === "error") announcer.say("Close answers again");
   setPill("close-state", status, status === "ok" ? "Close: answers" : status === "connecting" ? "Close: connecting" : "Close: does not answer");
   const banner = element("trouble");
   banner.hidden = status !== "error";
@@ -159,20 +176,43 @@ function drawLimits() {
   store.limits.forEach((limit, at) => {
     const item = list.children[at] ?? list.appendChild(template.cloneNode(true));
     const [title, meter, said] = item.children;
-    const resets = limit.resets_at === null ? 0 : Math.max(0, (Date.parse(limit.resets_at) - now()) / 1000);
-    // A window that is over has all of its requests again, whatever the last answer said of the one before.
-    const remaining = limit.remaining === null || resets === 0 ? limit.limit : limit.remaining;
     title.textContent = limit.group;
-    meter.setAttribute("aria-label", `Requests left of ${limit.group}`);
-    meter.setAttribute("aria-valuemax", String(limit.limit));
-    meter.setAttribute("aria-valuenow", String(remaining));
-    meter.firstElementChild.style.transform = `scaleX(${limit.limit > 0 ? Math.min(1, remaining / limit.limit) : 0})`;
-    meter.dataset.phase = remaining / limit.limit < 0.1 ? "failed" : "running";
-    const owner = limit.scope === null ? "" : ` of the ${limit.scope}`;
-    const throttled = limit.n_throttled ? `; ${count(limit.n_throttled)} answers 429` : "";
-    said.textContent = `${count(remaining)} of ${count(limit.limit)} requests left${owner}${resets ? `, ${duration(resets)} to the reset` : ""}${throttled}`;
+    const { remaining, said: words } = readLimit(limit);
+    meter.hidden = limit.limit === null;
+    if (!meter.hidden) {
+      meter.setAttribute("aria-label", `Requests left of ${limit.group}`);
+      meter.setAttribute("aria-valuemax", String(limit.limit));
+      meter.setAttribute("aria-valuenow", String(remaining));
+      meter.firstElementChild.style.transform = `scaleX(${limit.limit > 0 ? Math.min(1, remaining / limit.limit) : 0})`;
+      meter.dataset.phase = remaining / limit.limit < 0.1 ? "failed" : "running";
+    }
+    said.textContent = words;
   });
   element("budget-empty").hidden = store.limits.length > 0;
+}
+
+/** What is left of a limit, and all that is known of it in words. */
+function readLimit(limit) {
+  const words = [];
+  const secondsUntil = (instant) => (instant === null ? null : Math.max(0, (Date.parse(instant) - now()) / 1000));
+  const resets = secondsUntil(limit.resets_at);
+  // A window that is over has all of its requests again, whatever the last answer said of the one before.
+  const remaining = limit.remaining === null || resets === 0 ? limit.limit : limit.remaining;
+  if (limit.limit !== null) {
+    const owner = limit.scope === null ? "" : ` of the ${limit.scope}`;
+    words.push(`${count(remaining)} of ${count(limit.limit)} requests left${owner}`);
+  }
+  if (resets) words.push(`${duration(resets)} to the reset`);
+  const stopped = secondsUntil(limit.stopped_until);
+  if (stopped) words.push(`stopped by a 429 for ${duration(stopped)}`);
+  if (limit.n_throttled) words.push(`${count(limit.n_throttled)} answers 429 so far`);
+  return { remaining, said: words.join(", ") };
+}
+
+function drawForbidden() {
+  const kinds = store.forbidden.map((kind) => KINDS[kind]);
+  element("forbidden").hidden = kinds.length === 0;
+  write("forbidden", kinds.length ? `This key may not read ${kinds.join(", ")}: what runs of that is not shown.` : "");
 }
 
 function drawStarts() {
@@ -200,6 +240,7 @@ function tell({ before, row }) {
 
 function onState(state) {
   if (state.reset) throughput.clear();
+  if (store.version !== null && epochOf(state) !== epochOf(store)) readSession();
   const isWhole = state.reset || store.unconfirmed !== null;
   const { added, changed, removed } = store.apply(state);
   for (const ref of removed) {
@@ -223,6 +264,10 @@ function onState(state) {
   planRest();
 }
 
+function epochOf({ version }) {
+  return version.split(":")[0];
+}
+
 function newSamples(before, row) {
   const last = before.samples.at(-1)?.[0] ?? -Infinity;
   return row.samples.reduce((n, [at]) => n + (at > last ? 1 : 0), 0);
@@ -236,13 +281,14 @@ const live = new Live({
     drawLimits();
   },
   onLink: (state) => {
-    if (state === "lost" && element("page-state").dataset.state === "live") announcer.say("The connection to the dashboard is lost; trying again");
+    const before = element("page-state").dataset.state;
+    if (state === "lost" && before === "live") announcer.say("The connection to the dashboard is lost; trying again");
+    if (state === "live" && before === "lost") announcer.say("The dashboard is live again");
     setPill("page-state", state, state === "live" ? "live" : "reconnecting");
   },
   version: () => store.version,
 });
 live.open();
-detail.follow();
 
 setInterval(() => {
   running.tick();
@@ -290,3 +336,4 @@ element("theme").addEventListener("click", () => {
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
 nameTheme();
+detail.follow();

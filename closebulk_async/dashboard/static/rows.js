@@ -156,7 +156,8 @@ export class RowList {
     if (view === undefined) return;
     this.views.delete(ref);
     if (view.isShown) this.nShown -= 1;
-    this.order.splice(this.order.indexOf(view), 1);
+    const place = this.order.indexOf(view);
+    this.order.splice(place, 1);
     this.urgent.delete(view);
     this.later.delete(view);
     this.charts.delete(view);
@@ -164,8 +165,9 @@ export class RowList {
     view.chart.clear();
     const hadFocus = view.element.contains(document.activeElement);
     view.element.remove();
-    if (this.current === view) this.makeCurrent(this.first());
-    if (hadFocus) (this.first() ?? this.element).focus();
+    const neighbour = [...this.order.slice(place), ...this.order.slice(0, place).reverse()].find(({ isShown }) => isShown);
+    if (this.current === view) this.makeCurrent(neighbour?.parts.link ?? null);
+    if (hadFocus) (neighbour?.parts.link ?? this.element).focus();
   }
 
   insert(row) {
@@ -182,7 +184,6 @@ export class RowList {
     this.element.insertBefore(view.element, this.order[low]?.element ?? null);
     this.order.splice(low, 0, view);
     this.sift(view);
-    if (this.current === null && view.isShown) this.makeCurrent(view.parts.link);
     this.observer?.observe(view.element);
     return view;
   }
@@ -194,12 +195,13 @@ export class RowList {
     view.isShown = passes;
     view.element.hidden = !passes;
     this.nShown += passes ? 1 : -1;
+    // The Tab key must find somebody, whoever hides or appears.
+    if (passes ? this.current === null : this.current === view) this.makeCurrent(this.first());
   }
 
   /** After another filter was chosen. */
   filter() {
     for (const view of this.order) this.sift(view);
-    if (this.current === null || !this.current.isShown) this.makeCurrent(this.first());
   }
 
   /** Draw all that can be seen again, in other colours. */

@@ -12,6 +12,7 @@ export class Store {
     this.close = { status: "connecting", message: null, since: null, last_ok_at: null };
     this.limits = [];
     this.starts = null;
+    this.forbidden = [];
     this.clockAhead = 0;
     this.unconfirmed = null; // while a whole state comes in parts: what was there before, and may be gone
   }
@@ -50,6 +51,7 @@ export class Store {
     }
     if (!state.more) this.version = state.version;
     this.starts = state.starts;
+    this.forbidden = state.forbidden;
     this.note(state);
     return { added, changed, removed };
   }
