@@ -36,7 +36,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads build lock clean check-python
+.PHONY: help demo test chaos test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -68,6 +68,9 @@ bench-waits: $(DEV) ## measure waits: requests and lateness beside the pollers o
 bench-downloads: $(DEV) ## measure the memory that the download of a large export takes
 	$(BIN)/python -m benchmarks downloads
 
+bench-dashboard: $(DEV) ## measure the dashboard: CPU of its server, and frames of its page in Chromium
+	$(BIN)/python -m benchmarks dashboard
+
 test-python-backoff: check-python ## run the tests with python-backoff in the place of backoff
 	@echo "== A second environment, where python-backoff takes the place of backoff"
 	@$(PYTHON) -m venv --clear $(VENV)-python-backoff
@@ -90,7 +93,7 @@ format: $(DEV) ## let ruff format and fix
 types: $(DEV) ## mypy --strict
 	$(BIN)/mypy
 
-bench: bench-speed bench-starts bench-waits bench-downloads ## measure everything (needs nginx)
+bench: bench-speed bench-starts bench-waits bench-downloads bench-dashboard ## measure everything (needs nginx and Chromium)
 
 bench-speed: $(DEV) ## measure side by side with other clients (needs nginx)
 	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || { \

@@ -29,6 +29,8 @@ _PACKAGES: Final = (
     "httpx",
     "openai",
     "orjson",
+    "playwright",
+    "prometheus-client",
     "pydantic",
     "requests",
 )

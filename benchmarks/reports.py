@@ -1,4 +1,4 @@
-"""The reports: how fast the client is beside others, what safe starts are worth and cost, and what waits cost."""
+"""The reports: how fast the client is beside others, safe starts, waits, downloads, and the dashboard."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks import (
     cadence,
     cost,
+    dashboard,
     decoding,
     downloading,
     figures,
@@ -100,4 +101,24 @@ The server is the package's simulator, in a process of its own; what it sends co
     counts={"downloading": downloading.render},
 )
 
-REPORTS: Final = {"speed": SPEED, "starts": STARTS, "waits": WAITS, "downloads": DOWNLOADS}
+DASHBOARD: Final = Report(
+    name="dashboard",
+    title="The dashboard",
+    how_to_read="""\
+The simulator, `closebulk dashboard` and a headless Chromium with one page of it are processes of their own. *Share of
+one core* is user and system time of the server's process, polls included, by the clock on the wall. A frame takes all
+that the page's main thread does between the frame before and its own commit, as the browser's trace has it: script,
+style, layout and paint, not only those of the frame itself. Both are measured at the same time, after a warm-up.
+""",
+    suites={"dashboard": dashboard.measure},
+    comparisons=(),
+    counts={"dashboard": dashboard.render},
+)
+
+REPORTS: Final = {
+    "speed": SPEED,
+    "starts": STARTS,
+    "waits": WAITS,
+    "downloads": DOWNLOADS,
+    "dashboard": DASHBOARD,
+}

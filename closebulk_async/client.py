@@ -403,15 +403,18 @@ class CloseBulk:
         since: Duration | None = None,
         limit: int = 100,
         fields: Iterable[str] | None = None,
+        active: bool = False,
     ) -> list[Job]:
         """The newest `limit` jobs of these kinds (None: of all, exports included), newest first.
 
         `since` is how long ago the oldest may have been created. Of each kind the list is read where new rows appear,
-        and to its end where it is in no order. `fields` narrows what is read of each; `id`, `status`, the counters and
+        and to its end where it is in no order. With `active` only those that have not ended: the lists have no filter
+        for that, and one that began long ago may still run, so that they are read to their ends, or down to `since`, a
+        request for each hundred actions. `fields` narrows what is read of each; `id`, `status`, the counters and
         `date_created` always are. A kind that is not named and may not be read is left out. Raises what reading a list
         raises.
         """
-        return await find_recent(self._engine, kinds, since=since, limit=limit, fields=fields)
+        return await find_recent(self._engine, kinds, since=since, limit=limit, fields=fields, active=active)
 
     async def me(self) -> Me:
         """Whose key it is, and how far this machine's clock is off. Raises AuthenticationError for a bad key."""

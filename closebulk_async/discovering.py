@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from closebulk_async.errors import (
     AuthenticationError,
@@ -19,12 +22,12 @@ from closebulk_async.errors import (
 from closebulk_async.fencing import NewEnd
 from closebulk_async.models import BulkAction, Job, Kind, parse_kinds
 from closebulk_async.operations import iterate_actions
-from closebulk_async.policy import Duration, to_seconds
+from closebulk_async.policy import Duration, to_seconds_or_none
 from closebulk_async.streams import Stream
 from closebulk_async.wire import check_count
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Iterable
 
     from closebulk_async.operations import Engine
     from closebulk_async.progress import Progress
@@ -38,6 +41,9 @@ NEW_END_REQUESTS = 20
 FIELDS = ("date_created", "date_updated")
 """What is read of each row beside its status and counters: where new rows appear, and since when one is paused."""
 
+A_CENTURY = 100 * 365 * 86_400.0
+"""Seconds before which nothing was created; calendars end not long before it."""
+
 UNORDERED_BEATS = 10
 """How many times rarer a list is looked through of which every page has to be read."""
 
@@ -49,19 +55,20 @@ async def find_recent(
     since: Duration | None,
     limit: int,
     fields: Iterable[str] | None,
+    active: bool,
 ) -> list[Job]:
     """The newest jobs of these kinds, newest first."""
     wanted = parse_kinds(kinds, default=tuple(Kind))
     check_count(limit, name="limit", least=1)
-    oldest = None if since is None else engine.watcher.clock.now() - timedelta(seconds=to_seconds(since, name="since"))
-    names = None if fields is None else ("date_created", *fields)
-    readings = [
-        asyncio.create_task(
-            _read_recent(engine, kind, oldest=oldest, limit=limit, fields=names, was_named=kinds is not None),
-            name="closebulk_async list",
-        )
-        for kind in wanted
-    ]
+    age = to_seconds_or_none(since, name="since")
+    search = _Search(
+        oldest=None if age is None else engine.watcher.clock.now() - timedelta(seconds=min(age, A_CENTURY)),
+        enough=limit,
+        fields=None if fields is None else ("date_created", *fields),
+        active=active,
+        was_named=kinds is not None,
+    )
+    readings = [asyncio.create_task(_read_recent(engine, kind, search), name="closebulk_async list") for kind in wanted]
     try:
         found = [row for rows in await asyncio.gather(*readings) for row in rows]
     finally:  # where one list cannot be read, the others are of no use: not a group of errors but that one is raised
@@ -79,20 +86,42 @@ def _created(job: Job) -> datetime:
     return getattr(job, "date_created", None) or _LONG_AGO
 
 
-async def _read_recent(
-    engine: Engine, kind: Kind, *, oldest: datetime | None, limit: int, fields: Sequence[str] | None, was_named: bool
-) -> Sequence[Job]:
-    end = NewEnd(engine.transport, kind, most_requests=math.inf)
+@attrs.frozen(kw_only=True)
+class _Search:
+    """Which jobs are looked for in each list."""
+
+    oldest: datetime | None
+    enough: int
+    fields: Sequence[str] | None
+    active: bool
+    was_named: bool
+
+    def wants(self, job: Job) -> bool:
+        """Whether it is one of those."""
+        return not (self.predates(job) or (self.active and job.is_final))
+
+    def predates(self, job: Job) -> bool:
+        """Whether it was created too long ago."""
+        return self.oldest is not None and _created(job) < self.oldest
+
+
+async def _read_recent(engine: Engine, kind: Kind, search: _Search) -> Sequence[Job]:
     try:
-        pages = await end.read(
-            fields=fields, is_old=lambda row: oldest is not None and _created(row) < oldest, enough=limit
-        )
+        return await _read_list(engine, kind, search)
     except PermissionDeniedError as exc:
-        if was_named:
+        if search.was_named:
             raise
         logger.warning("%s actions are left out: %s", kind, exc)
         return []
-    return [row for row in pages.rows if oldest is None or _created(row) >= oldest]
+
+
+async def _read_list(engine: Engine, kind: Kind, search: _Search) -> Sequence[Job]:
+    if search.active and search.oldest is None:  # one that began long ago may still run, and stands anywhere
+        return [row async for row in iterate_actions(engine, kind, fields=search.fields) if search.wants(row)]
+    end = NewEnd(engine.transport, kind, most_requests=math.inf)
+    enough = math.inf if search.active else search.enough  # any number of those that have ended may stand before one
+    pages = await end.read(fields=search.fields, is_old=search.predates, enough=enough)
+    return [row for row in pages.rows if search.wants(row)]
 
 
 def watch_active(

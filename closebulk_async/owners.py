@@ -73,6 +73,12 @@ class OwnerLocks:
         with ExitStack() as stack:
             yield frozenset(owner for owner in owners if self._is_taken(owner, stack, patience=0))
 
+    def find_held(self) -> frozenset[str]:
+        """The owners whose files somebody holds, here or in another process."""
+        owners = frozenset(path.stem for path in self._folder.glob(f"*{SUFFIX}"))
+        with self.taking_free(limit=len(owners)) as free:
+            return owners - free
+
     def remove(self, owners: Iterable[str]) -> None:
         """Remove the files of owners that are dead."""
         for owner in owners:

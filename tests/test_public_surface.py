@@ -84,6 +84,8 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "progress": ("Progress",),
     "guard": (),
     "conditions": (),
+    "condition_words": (),
+    "query_words": (),
     "parts": (),
     "plain_json": (),
     "ratelimit": ("RateLimit",),

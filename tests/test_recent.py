@@ -59,6 +59,36 @@ async def test_since_leaves_out_what_is_older(stage: Stage, order: ListOrder) ->
         assert [str(job.ref) for job in await stage.close.recent(since=since)] == refs[:12]
 
 
+@pytest.mark.parametrize("order", ORDERS)
+async def test_active_ones_are_found_however_old_they_are(stage: Stage, order: ListOrder) -> None:
+    """Those that run, wait or rest, newest first, from among any number that have ended since."""
+    stage.sim.list_order = order
+    fill(stage, Kind.EMAIL, 230, minutes=10)
+    old, new = (stage.sim.add_job("email", status="processing", age=timedelta(minutes=age)).id for age in (9999, 75))
+    paused = stage.sim.add_job("delete", status="paused", age=timedelta(minutes=95)).id
+    found = [str(job.ref) for job in await stage.close.recent(active=True, limit=9)]
+    assert found == [f"email:{new}", f"delete:{paused}", f"email:{old}"]
+    assert [job.id for job in await stage.close.recent(active=True, limit=1)] == [new]
+    recent = await stage.close.recent(active=True, kinds=["email"], since=timedelta(minutes=80))
+    assert [job.id for job in recent] == [new]
+
+
+async def test_active_ones_cost_the_pages_of_their_list_once(stage: Stage) -> None:
+    """With `since` no more than those down to there, though only one that stands there runs."""
+    fill(stage, Kind.EMAIL, 350, minutes=1)
+    stage.sim.add_job("email", status="processing", age=timedelta(minutes=99.5))
+    assert len(await stage.close.recent(active=True, kinds=["email"])) == 1
+    assert len(stage.reads()) == 4
+    assert len(await stage.close.recent(active=True, kinds=["email"], since=timedelta(minutes=110), limit=1)) == 1
+    assert len(stage.reads()) == 4 + 3
+
+
+async def test_since_may_be_any_time(stage: Stage) -> None:
+    """Also one before the calendar begins."""
+    fill(stage, Kind.EMAIL, 1, minutes=1)
+    assert len(await stage.close.recent(since=1e300)) == 1
+
+
 async def test_exports_are_among_them(stage: Stage) -> None:
     """All five kinds are read where none is named, and one alone where it is."""
     stage.sim.add_export(rows=3)

@@ -1,38 +1,38 @@
-"""Live bars, one for each action, on a terminal of any width."""
+"""Live bars, one for each action, on a terminal of any size."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Self
 
 import attrs
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType
 from rich.constrain import Constrain
+from rich.control import Control
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.segment import ControlType, Segment, Segments
 from rich.text import Text
 
+from closebulk_async.cli.columns import ONE_LINE, SHARE, SHORTEST_BAR, STATUS, Cell, make_bar, make_line, style_of
 from closebulk_async.cli.exits import complain, describe_failure
-from closebulk_async.cli.texts import (
-    cleaned,
-    format_percent,
-    format_rate,
-    format_seconds,
-    format_status,
-    has_counts,
-    shortened,
-)
+from closebulk_async.cli.texts import cleaned, format_rate, format_seconds, format_share, format_status, shortened
 from closebulk_async.errors import BulkActionFailed, CloseBulkError, WaitTimeout
 from closebulk_async.models import JobRef
 from closebulk_async.progress import Progress
 
-SHARE, RATE, ETA, STATUS = 7, 10, 10, 10
-"""Columns: `100%` or a count, `99.9/min`, `ETA 2m 05s`, `processing`."""
+RATE, ETA = 10, 10
+"""Columns: `99.9/min`, `ETA 2m 05s`."""
 
-ONE_LINE = 70
-"""Terminals narrower than this get two lines for each action: else nothing of the ref or the bar would be left."""
+FREE = 2
+"""Columns that stay free for the `^C` that a terminal echoes: it would wrap, and shift what is drawn next."""
+
+STATES = MappingProxyType(
+    {name: place for place, name in enumerate(("failed", "running", "timed out", "paused", "waiting", "done"))}
+)
+"""Where there is no room for all actions, those of the first states are shown."""
 
 
 @attrs.define
@@ -64,26 +64,35 @@ class Row:
         return cleaned(str(self._error)) if self.progress.polls == self._bad_poll else None
 
     @property
+    def state(self) -> str:
+        """One of `STATES`."""
+        if self.failure is not None:
+            return "timed out" if isinstance(self.failure, WaitTimeout) else "failed"
+        if self.progress is None:
+            return "waiting"
+        action = self.progress.action
+        if action.is_final:
+            return "failed" if action.is_failed else "done"
+        return "paused" if action.is_paused else "running"
+
+    @property
     def status(self) -> tuple[str, str]:
         """The word for the state, and its style."""
-        progress, failure = self.progress, self.failure
-        if isinstance(failure, WaitTimeout):
+        if isinstance(self.failure, WaitTimeout):
             return "timed out", "yellow"
-        if failure is not None and not isinstance(failure, BulkActionFailed):
+        if self.failure is not None and not isinstance(self.failure, BulkActionFailed):
             return "failed", "red"
-        if progress is None:
+        if self.progress is None:
             return "waiting", "dim"
-        if progress.is_final:
-            return format_status(progress.status), "red" if progress.action.is_failed else "green"
-        return format_status(progress.status), "yellow" if progress.action.is_paused else ""
+        return format_status(self.progress.status), style_of(self.progress.action)
 
     @property
     def share(self) -> str:
         """The percentage, or the count while there is no total."""
-        if self.progress is None or not has_counts(self.progress.action):
-            return ""
-        fraction = self.progress.fraction
-        return str(self.progress.n_objects_processed) if fraction is None else format_percent(fraction)
+        progress = self.progress
+        return (
+            "" if progress is None else format_share(progress.action, progress.n_objects_processed, progress.fraction)
+        )
 
     def pace(self, at: float) -> tuple[str, str]:
         """Rate and ETA of an action that moves. The ETA is counted down between polls."""
@@ -95,81 +104,123 @@ class Row:
             return rate, ""
         return rate, f"ETA {format_seconds(max(0.0, progress.eta.total_seconds() - (at - self.polled_at)))}"
 
-    def bar(self, width: int) -> ProgressBar:
+    def bar(self, width: int) -> Cell | None:
         """The bar; it pulses while there is no total and the action may still move."""
         fraction = None if self.progress is None else self.progress.fraction
         rests = self.failure is not None or (self.progress is not None and self.progress.action.is_paused)
-        style = self.status[1] or "bar.complete"
-        return ProgressBar(
-            total=None if fraction is None and not rests else 1.0,
-            completed=fraction or 0.0,
-            width=width,
-            complete_style=style,
-            finished_style=style,
-        )
+        return make_bar(fraction, width=width, style=self.status[1], pulses=not rests)
 
     def lines(self, *, width: int, ref_width: int, at: float) -> Iterator[RenderableType]:
         """The action on one line, or on two where the terminal is narrow, and one more for an error."""
         word, style = self.status
         rate, eta = self.pace(at)
+        ref_width = ref_width if width >= ONE_LINE else max(4, width - STATUS - 1)
+        ref: Cell = shortened(str(self.ref), ref_width), ref_width, "left"
+        status: Cell = Text(word, style=style), STATUS, "left"
+        share: Cell = self.share, SHARE, "right"
+        pace: Sequence[Cell] = ((rate, RATE, "right"), (eta, ETA, "left"))
         if width >= ONE_LINE:
-            bar = width - ref_width - SHARE - RATE - ETA - STATUS - 5
-            yield _line(
-                (shortened(str(self.ref), ref_width), ref_width, "left"),
-                (self.bar(bar), bar, "left"),
-                (self.share, SHARE, "right"),
-                (rate, RATE, "right"),
-                (eta, ETA, "left"),
-                (Text(word, style=style), STATUS, "left"),
-            )
+            bar = self.bar(width - ref_width - SHARE - RATE - ETA - STATUS - 5)
+            yield make_line(ref, bar, share, *pace, status)
         else:
-            ref_width = max(4, width - STATUS - 1)
-            bar = max(4, width - SHARE - RATE - ETA - 3)
-            yield _line(
-                (shortened(str(self.ref), ref_width), ref_width, "left"), (Text(word, style=style), STATUS, "left")
-            )
-            yield _line(
-                (self.bar(bar), bar, "left"),
-                (self.share, SHARE, "right"),
-                (rate, RATE, "right"),
-                (eta, ETA, "left"),
-            )
+            room = width - SHARE - RATE - ETA - 3
+            if room < SHORTEST_BAR:  # when it ends is worth more than how fast it is
+                room, pace = room + RATE + 1, pace[1:]
+            yield make_line(ref, status)
+            yield make_line(self.bar(room), share, *pace)
         if (trouble := self.trouble) is not None:
             yield Text(f"  last error: {trouble}", style="yellow", no_wrap=True, overflow="ellipsis")
 
 
-def _line(*cells: tuple[RenderableType, int, Any]) -> Table:
-    # Versions of rich share out padding differently: the gaps are columns of their own.
-    table = Table.grid(padding=0)
-    row: list[RenderableType] = []
-    for content, width, justify in cells:
-        if row:
-            table.add_column(width=1)
-            row.append("")
-        table.add_column(width=width, no_wrap=True, overflow="ellipsis", justify=justify)
-        # Not as a plain text: that is read for markup, which a status word of the service's may hold.
-        row.append(Text(content) if isinstance(content, str) else content)
-    table.add_row(*row)
-    return table
-
-
 class Bars:
-    """All rows as something that rich can draw again and again, at any width."""
+    """All rows as something that rich can draw again and again, at any size."""
 
     def __init__(self, refs: Sequence[JobRef[Any]], *, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Rows without an answer yet, in this order."""
         self.rows = {ref: Row(ref) for ref in refs}
         self.monotonic = monotonic
+        self.is_over = False
+        """Nothing is looked for any more."""
+        self.shows_all = False
+        """Also those for which the screen has no room."""
+        self._drawn: Sequence[int] = []
 
-    def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        # Two columns stay free for the `^C` that a terminal echoes: it would wrap, and shift what is drawn next.
-        width, at = options.max_width - 2, self.monotonic()
-        longest = max((len(str(ref)) for ref in self.rows), default=0)
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        width = options.max_width - FREE
+        self._drawn = drawn = list[int]()
+        for line in self._choose(width=width, height=options.size.height):
+            for segments in console.render_lines(Constrain(line, width), options, pad=False):
+                # Without spaces at the end, so that it can be said how a narrower terminal breaks the line.
+                kept = _strip(segments)
+                drawn.append(Segment.get_line_length(kept))
+                yield Segments([*kept, Segment.line()])
+
+    def _choose(self, *, width: int, height: int) -> Sequence[RenderableType]:
+        """The lines of all rows, or of those that matter most, and one that says how many more there are."""
+        rows, at = list(self.rows.values()), self.monotonic()  # a list, as rows are added by another thread
+        if not rows and not self.is_over:
+            return [Text("looking for what runs", style="dim", no_wrap=True, overflow="ellipsis")]
         # At least 14 columns for the bar, and of what is left more for the ref, which is cut otherwise.
-        ref_width = min(longest, width - SHARE - RATE - ETA - STATUS - 5 - 14)
-        for row in self.rows.values():
-            for line in row.lines(width=width, ref_width=ref_width, at=at):
-                yield Constrain(line, width)
+        ref_width = min(
+            max((len(str(row.ref)) for row in rows), default=0), width - SHARE - RATE - ETA - STATUS - 5 - 14
+        )
+        lines_of: dict[int, Sequence[RenderableType]] = {}
+        left = height
+        for place in sorted(range(len(rows)), key=lambda place: STATES[rows[place].state]):
+            lines = list(rows[place].lines(width=width, ref_width=ref_width, at=at))
+            left -= len(lines)
+            if left < 0 and not self.shows_all:
+                break
+            lines_of[place] = lines
+        if len(lines_of) < len(rows):
+            return _with_rest(lines_of, rows, height=height)
+        return [line for place in range(len(rows)) for line in lines_of[place]]
+
+    def overflow(self, width: int) -> int:
+        """How many lines more the latest drawing takes in a terminal that has been made so narrow since.
+
+        Most terminals break what they show anew. One that cuts it off loses as many lines above the drawing; to clear
+        the screen would lose more in all of them.
+        """
+        return sum(max(0, length - 1) // width for length in self._drawn)
+
+
+def _with_rest(
+    lines_of: Mapping[int, Sequence[RenderableType]], rows: Sequence[Row], *, height: int
+) -> Sequence[RenderableType]:
+    """As many of these lines as leave room for one that tells about the other rows; in the order of the rows."""
+    fitting: dict[int, Sequence[RenderableType]] = {}
+    for place, lines in lines_of.items():
+        if sum(map(len, fitting.values())) + len(lines) >= height:
+            break
+        fitting[place] = lines
+    counts = Counter(row.state for place, row in enumerate(rows) if place not in fitting)
+    states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    rest = Text(f"… {counts.total()} more: {states}", style="dim", no_wrap=True, overflow="ellipsis")
+    return [*(line for place in sorted(fitting) for line in fitting[place]), rest]
+
+
+def _strip(segments: Sequence[Segment]) -> list[Segment]:
+    """A line without the spaces at its end."""
+    kept = list(segments)
+    while kept and not kept[-1].text.rstrip(" "):
+        kept.pop()
+    return [*kept[:-1], kept[-1]._replace(text=kept[-1].text.rstrip(" "))] if kept else []
+
+
+class _Live(Live):
+    """Bars that leave nothing behind when the terminal is made narrower."""
+
+    def __init__(self, bars: Bars, *, console: Console) -> None:
+        # Standard error stays what it is: it may be a file.
+        super().__init__(bars, console=console, redirect_stderr=False)
+        self._bars = bars
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Go up over lines that were broken since, too: rich itself goes up by those that it has drawn."""
+        broken = self._bars.overflow(self.console.width)
+        over = Control(*((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)) * broken)
+        return [over, *super().process_renderables(renderables)]
 
 
 class LiveBars:
@@ -178,28 +229,32 @@ class LiveBars:
     def __init__(self, refs: Sequence[JobRef[Any]], *, console: Console | None = None) -> None:
         """Draw nothing yet."""
         self._bars = Bars(refs)
-        # Whether there is a terminal was found out before. Standard error stays what it is: it may be a file.
-        console = console or Console(force_terminal=True, highlight=False)
-        self._live = Live(self._bars, console=console, redirect_stderr=False)
-        self._failures: list[str] = []
+        # Whether there is a terminal was found out before.
+        self._live = _Live(self._bars, console=console or Console(force_terminal=True, highlight=False))
+        self._failures: list[tuple[str, CloseBulkError]] = []
 
     def __enter__(self) -> Self:
         self._live.start(refresh=True)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *raised: object) -> None:
+        self._bars.is_over = True
+        self._bars.shows_all = not any(raised)  # whoever has waited for the end sees all of it
         self._live.stop()
-        for failure in self._failures:
-            complain(failure)
+        for failure, error in self._failures:
+            complain(failure, error=error)
 
     def show(self, progress: Progress[Any]) -> None:
         """Keep the step for the next time that the bars are drawn."""
-        self._bars.rows[progress.ref].take(progress, at=self._bars.monotonic())
+        self._row_of(progress.ref).take(progress, at=self._bars.monotonic())
 
     def fail(self, ref: JobRef[Any], error: CloseBulkError) -> None:
         """Mark the row, and keep the reason."""
-        self._bars.rows[ref].failure = error
-        self._failures.append(describe_failure(ref, error))
+        self._row_of(ref).failure = error
+        self._failures.append((describe_failure(ref, error), error))
+
+    def _row_of(self, ref: JobRef[Any]) -> Row:
+        return self._bars.rows.setdefault(ref, Row(ref))
 
     def note(self, text: str) -> None:
         """Write it above the bars."""

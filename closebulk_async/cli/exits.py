@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+import traceback
 from collections.abc import Iterable
 from enum import IntEnum
 from os import PathLike
 from typing import Any
 
-from closebulk_async.cli.texts import cleaned
+from closebulk_async.cli.calls import current
+from closebulk_async.cli.texts import cleaned, printable
 from closebulk_async.errors import (
     AmbiguousStartError,
     AuthenticationError,
@@ -49,8 +51,8 @@ _REFUSED = (InvalidRequestError, UnsafeQueryError, TooManyMatchesError, Idempote
 
 
 def worst_of(codes: Iterable[ExitCode]) -> ExitCode:
-    """The code of a watch of several actions."""
-    return max(codes, key=_FROM_BEST_TO_WORST.index)
+    """The code of a watch of several actions, or of none."""
+    return max(codes, key=_FROM_BEST_TO_WORST.index, default=ExitCode.DONE)
 
 
 def code_of(error: CloseBulkError) -> ExitCode:
@@ -67,9 +69,26 @@ def is_missing_key(error: CloseBulkError) -> bool:
     return isinstance(error, AuthenticationError) and error.status is None
 
 
-def complain(text: object) -> None:
-    """One line on standard error, with the name of the command, as shells show what their programs say."""
-    print(f"closebulk: {cleaned(str(text))}", file=sys.stderr, flush=True)
+def complain(text: object, *, error: BaseException | None = None) -> None:
+    """One line on standard error, with the name of the command, as shells show what their programs say.
+
+    With --debug the traceback of the error follows, if it is about one. No secret of this call is in either.
+    """
+    call = current()
+    print(f"closebulk: {cleaned(call.redact(str(text)))}", file=sys.stderr, flush=True)
+    error = text if isinstance(text, BaseException) else error
+    if call.shows_tracebacks and error is not None:
+        shown = call.redact("".join(traceback.format_exception(error)))
+        print("\n".join(map(printable, shown.splitlines())), file=sys.stderr, flush=True)
+
+
+def describe_crash(error: Exception) -> str:
+    """An error that nobody expected, and how to learn more of it."""
+    if isinstance(error, OSError) and error.strerror:
+        what = ": ".join(map(str, filter(None, (error.filename, error.strerror))))
+    else:
+        what = f"{type(error).__name__}: {error}"
+    return what if current().shows_tracebacks else f"{what} (closebulk --debug shows where)"
 
 
 def describe_failure(ref: JobRef[Any], error: CloseBulkError) -> str:
@@ -77,14 +96,20 @@ def describe_failure(ref: JobRef[Any], error: CloseBulkError) -> str:
     return str(error) if isinstance(error, WaitError) else f"{ref}: {error}"
 
 
+def command(*words: str) -> str:
+    """What to type to go on as whom this call is."""
+    profile = current().profile
+    return " ".join(("closebulk", *(() if profile is None else ("--profile", shlex.quote(profile))), *words))
+
+
 def watch_command(refs: Iterable[JobRef[Any]]) -> str:
     """What to type to go on with the watch of these actions. A ref needs no quotes in any shell."""
-    return f"closebulk watch {' '.join(map(str, refs))}"
+    return command("watch", *map(str, refs))
 
 
 def recover_command(journal: PathLike[str], *options: str) -> str:
     """What to type to settle what is open in a journal."""
-    return " ".join(("closebulk recover", *options, "--journal", shlex.quote(str(journal))))
+    return command("recover", *options, "--journal", shlex.quote(str(journal)))
 
 
 def describe_unknown(error: AmbiguousStartError) -> str:
@@ -99,9 +124,9 @@ def describe_unknown(error: AmbiguousStartError) -> str:
 def explain_unknown(intent: Intent, reason: str, *, journal: PathLike[str] | None) -> None:
     """Say what is not known, and what to type to find it out."""
     complain(f"it is not known whether a bulk {intent.kind} was started: {reason}")
-    complain(f"look for it before you start it again: closebulk list {intent.kind}")
+    complain(f"look for it before you start it again: {command('ls', '--kind', intent.kind)}")
     if journal is not None:
         file = shlex.quote(str(journal))
-        complain(f"if it is there: closebulk adopt {intent.id} REF --journal {file}")
-        complain(f"if it is not: closebulk abandon {intent.id} --journal {file}")
+        complain(f"if it is there: {command('adopt', intent.id, 'REF', '--journal', file)}")
+        complain(f"if it is not: {command('abandon', intent.id, '--journal', file)}")
         complain(f"to let the command look for it: {recover_command(journal)}")

@@ -17,6 +17,7 @@ from closebulk_async.policy import to_seconds_or_none
 
 app = typer.Typer(
     name="export",
+    epilog=examples("closebulk export leads --format csv --out leads.csv"),
     help=(
         "Have leads or opportunities written into a file by Close, wait for it, and fetch it. "
         "Nothing is saved under the name of --out before all of it is there."
@@ -32,6 +33,10 @@ Fields = Annotated[
     list[str] | None, typer.Option(metavar="NAME[,NAME...]", help="Only these columns; may be repeated.")
 ]
 KeepGz = Annotated[bool, typer.Option("--keep-gz", help="Keep it compressed, as FILE.gz.")]
+Activities = Annotated[bool, typer.Option("--include-activities", help="Activities as well; JSON only.")]
+SmartFields = Annotated[bool, typer.Option("--include-smart-fields", help="Smart fields as well.")]
+Addresses = Annotated[bool, typer.Option("--include-addresses", help="The addresses of the leads as well.")]
+CustomObjects = Annotated[bool, typer.Option("--include-custom-objects", help="Custom objects as well.")]
 NoDoneEmail = Annotated[bool, typer.Option("--no-done-email", help="No mail from Close when it has ended.")]
 Extra = Annotated[
     str | None, typer.Option(metavar="FILE|-|JSON", help="More of the request: an object that is merged into it.")
@@ -67,10 +72,10 @@ def leads(
     ] = None,
     date_format: Dates = None,
     fields: Fields = None,
-    include_activities: Annotated[bool, typer.Option("--include-activities", help="JSON only.")] = False,
-    include_smart_fields: Annotated[bool, typer.Option("--include-smart-fields")] = False,
-    include_addresses: Annotated[bool, typer.Option("--include-addresses")] = False,
-    include_custom_objects: Annotated[bool, typer.Option("--include-custom-objects")] = False,
+    include_activities: Activities = False,
+    include_smart_fields: SmartFields = False,
+    include_addresses: Addresses = False,
+    include_custom_objects: CustomObjects = False,
     no_done_email: NoDoneEmail = False,
     extra: Extra = None,
     keep_gz: KeepGz = False,

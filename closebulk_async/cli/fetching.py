@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from closebulk_async.cli.clients import connect
-from closebulk_async.cli.exits import ExitCode, code_of, complain
+from closebulk_async.cli.exits import ExitCode, code_of, command, complain
 from closebulk_async.cli.following import Following
 from closebulk_async.cli.making import Making
 from closebulk_async.cli.transfers import choose_file_view
@@ -38,10 +38,11 @@ class Fetching:
         except KeyboardInterrupt:
             code = ExitCode.INTERRUPTED
         if self._ref is None and code is ExitCode.INTERRUPTED:
-            complain("interrupted; an export may have been made: closebulk list export")
+            complain(f"interrupted; an export may have been made: {command('ls', '--kind', 'export')}")
         elif self._ref is not None and code in {ExitCode.INTERRUPTED, ExitCode.TIMED_OUT}:
             begin = "interrupted; nothing was saved" if code is ExitCode.INTERRUPTED else "there is no file yet"
-            complain(f"{begin}; to go on: closebulk export download {self._ref} --out {shlex.quote(str(self.out))}")
+            again = command("export", "download", str(self._ref), "--out", shlex.quote(str(self.out)))
+            complain(f"{begin}; to go on: {again}")
         return code
 
     async def _run(self) -> ExitCode:
@@ -67,6 +68,6 @@ class Fetching:
             complain(exc)
             return code_of(exc)
         except OSError as exc:
-            complain(f"{self.out} cannot be written: {exc.strerror or exc}")
+            complain(f"{self.out} cannot be written: {exc.strerror or exc}", error=exc)
             return ExitCode.FAILED
         return ExitCode.DONE

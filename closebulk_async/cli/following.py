@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -25,7 +25,7 @@ class Following:
     refs: Sequence[JobRef[Any]]
     timeout: float | None = None
     codes: dict[JobRef[Any], ExitCode] = attrs.field(factory=dict)
-    _unanswered: set[JobRef[Any]] = attrs.field(init=False)
+    _unanswered: set[object] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._unanswered = set(self.refs)
@@ -35,10 +35,15 @@ class Following:
         """The actions that were still running when this was last known: those that a later watch can go on with."""
         return [ref for ref in self.refs if self.codes.get(ref, ExitCode.TIMED_OUT) is ExitCode.TIMED_OUT]
 
+    @property
+    def command(self) -> str:
+        """What to type to go on with those."""
+        return watch_command(self.running)
+
     async def follow(self, close: CloseBulk, view: View) -> ExitCode:
         """Wait for all; the code is that of the worst."""
         with view, notes_in(view, unanswered=self._unanswered):
-            tasks = [asyncio.create_task(self._follow_one(close, ref, view)) for ref in self.refs]
+            tasks = [asyncio.create_task(wait) for wait in self._waits(close, view)]
             try:
                 await asyncio.gather(*tasks)
             finally:  # the first mistake, such as a pipe that nobody reads any more, ends all
@@ -46,6 +51,9 @@ class Following:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
         return worst_of(self.codes.values())
+
+    def _waits(self, close: CloseBulk, view: View) -> Iterable[Coroutine[Any, Any, None]]:
+        return [self._follow_one(close, ref, view) for ref in self.refs]
 
     async def _follow_one(self, close: CloseBulk, ref: JobRef[Any], view: View) -> None:
         try:
@@ -63,14 +71,14 @@ class Following:
     def explain(self, code: ExitCode) -> ExitCode:
         """Say what goes on after the command has ended with this code, if anything does; the code itself."""
         if code is ExitCode.INTERRUPTED:
-            complain(f"interrupted; {_what_goes_on(self.running)}")
+            complain(f"interrupted; {self._describe_rest()}")
         elif self.running:
-            complain(f"to go on watching: {watch_command(self.running)}")
+            complain(f"to go on watching: {self.command}")
         return code
 
-
-def _what_goes_on(refs: Sequence[JobRef[Any]]) -> str:
-    if not refs:
-        return "every action had ended"
-    subject = "the job goes on, watch it" if len(refs) == 1 else f"{len(refs)} jobs go on, watch them"
-    return f"{subject} with: {watch_command(refs)}"
+    def _describe_rest(self) -> str:
+        number = len(self.running)
+        if not number:
+            return "every action had ended"
+        subject = "the job goes on, watch it" if number == 1 else f"{number} jobs go on, watch them"
+        return f"{subject} with: {self.command}"

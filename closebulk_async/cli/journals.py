@@ -49,7 +49,7 @@ def adopt(
     return adopt(journal, intent, job, asks=not yes, as_json=as_json)
 
 
-def abandon(intent: IntentId, *, journal: JournalFile, yes: Yes = False) -> int:
+def abandon(intent: IntentId, *, journal: JournalFile, yes: Yes = False, as_json: Json = False) -> int:
     """Tell a journal to forget about a start.
 
     For starts of which nobody knows what became of them, when you know that there is no action, or want to hear no more
@@ -59,4 +59,4 @@ def abandon(intent: IntentId, *, journal: JournalFile, yes: Yes = False) -> int:
         check_can_ask()
     from closebulk_async.cli.settling import abandon
 
-    return abandon(journal, intent, asks=not yes)
+    return abandon(journal, intent, asks=not yes, as_json=as_json)

@@ -154,7 +154,7 @@ class Launch:
             intent = await self._find_intent(close, preview, began=began)
         except CloseBulkError as exc:
             self._is_unknown = True
-            complain(f"it is not known whether anything was started: {exc}")
+            complain(f"it is not known whether anything was started: {exc}", error=exc)
             return
         if intent is not None and intent.ref is not None:
             complain(f"started; the job goes on, watch it with: {watch_command([intent.ref])}")

@@ -14,45 +14,60 @@ from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import web
 
+from closebulk_async.cli.calls import current
+from closebulk_async.cli.credentials import describe_missing
 from closebulk_async.cli.exits import ExitCode, complain
-from closebulk_async.cli.logins import Login, Logins, base_url_of_environment
+from closebulk_async.cli.key_login import tell_kept
+from closebulk_async.cli.profiles import Login, Profile, Profiles, base_url_of_environment, chosen_profile
 from closebulk_async.cli.texts import cleaned
+from closebulk_async.cli.views import print_json
 from closebulk_async.errors import CloseBulkError, InvalidRequestError
 from closebulk_async.grants import exchange_code, revoke_token
 from closebulk_async.oauth_wire import OAuthToken, authorize_url
 
 
-def log_in(client_id: str, *, redirect_uri: str | None, port: int | None, opens_browser: bool) -> ExitCode:
+def log_in(
+    client_id: str, *, redirect_uri: str | None, port: int | None, opens_browser: bool, as_json: bool
+) -> ExitCode:
     """Log in and keep it. Raises CloseBulkError."""
-    base_url = base_url_of_environment()
-    logins = Logins(base_url)
-    logins.check()
+    name, base_url = chosen_profile(), base_url_of_environment()
+    profiles = Profiles()
+    profiles.check()
     client_secret = _ask_secret()
+    current().hide(client_secret)
     flow = _Flow(client_id, client_secret, base_url=base_url, opens_browser=opens_browser and sys.stderr.isatty())
     token = flow.paste(redirect_uri) if port is None else asyncio.run(flow.listen(port))
     if token.refresh_token is None:
         raise CloseBulkError("the app got no refresh token: it needs the scope offline_access")
-    logins.keep(Login(client_id, client_secret, token))
-    complain(f"logged in at {base_url} as {token.user_id or 'somebody'}")
+    profile = Profile(base_url, Login(client_id, client_secret, token))
+    profiles.keep(name, profile)
+    tell_kept(name, profile, user_id=token.user_id, as_json=as_json)
     return ExitCode.DONE
 
 
-def log_out(client_id: str | None) -> ExitCode:
-    """Revoke the login and delete it, the one even where the other fails. Raises CloseBulkError."""
-    base_url = base_url_of_environment()
-    logins = Logins(base_url)
-    login = logins.find(client_id)
-    if login is None:
-        complain(f"there is no login at {base_url}")
+def log_out(*, as_json: bool) -> ExitCode:
+    """Revoke a login and delete its profile, the one even where the other fails. Raises CloseBulkError.
+
+    A key is only deleted: keys are revoked in Close's settings.
+    """
+    name, profiles = chosen_profile(), Profiles()
+    profile = profiles.find(name)
+    if profile is None:
+        complain(describe_missing(name))
         return ExitCode.FAILED
-    code = ExitCode.DONE
-    try:
-        asyncio.run(_revoke(login, base_url))
-    except CloseBulkError as exc:
-        complain(f"the token is deleted here, but it could not be revoked, and may still be good: {exc}")
-        code = ExitCode.FAILED
-    logins.forget(login.client_id)
-    return code
+    is_revoked = isinstance(profile.holds, Login)
+    if isinstance(profile.holds, Login):
+        try:
+            asyncio.run(_revoke(profile.holds, profile.base_url))
+        except CloseBulkError as exc:
+            said = "the token is deleted here, but it could not be revoked, and may still be good"
+            complain(f"{said}: {exc}", error=exc)
+            is_revoked = False
+    profiles.forget(name)
+    complain(f"the {profile.what} of the profile {name!r} is forgotten")
+    if as_json:
+        print_json({"profile": name, "holds": profile.what, "base_url": profile.base_url, "is_revoked": is_revoked})
+    return ExitCode.FAILED if isinstance(profile.holds, Login) and not is_revoked else ExitCode.DONE
 
 
 async def _revoke(login: Login, base_url: str) -> None:

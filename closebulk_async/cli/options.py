@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -14,6 +16,7 @@ import orjson
 import typer
 
 from closebulk_async.errors import InvalidRequestError
+from closebulk_async.models import Kind
 from closebulk_async.policy import to_seconds_or_none
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
@@ -27,6 +30,38 @@ JournalFile = Annotated[
     ),
 ]
 """That of an earlier start: a new one would have nothing open, and hide a misspelled name."""
+
+ON_AMBIGUOUS = ["reconcile", "raise", "resend"]
+"""For the help and for completions; the client refuses every other word itself."""
+
+
+def list_on_ambiguous() -> list[str]:
+    """The same, as typer asks for it."""
+    return ON_AMBIGUOUS
+
+
+def parse_age(text: str) -> timedelta:
+    """A time such as `30m`, `12h`, `7d` or `2w`. Raises typer's error of usage."""
+    match = _AGE.fullmatch(text.strip())
+    if match is None:
+        message = f"{text!r} is no length of time: expected a number and a unit, as in 30m, 12h, 7d or 2w"
+        raise typer.BadParameter(message)
+    return int(match[1]) * _UNITS[match[2]]
+
+
+_AGE = re.compile(r"([0-9]{1,4})([mhdw])")  # four digits of weeks are older than Close, and no calendar's end
+_UNITS: Mapping[str, timedelta] = {
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}
+
+Kinds = Annotated[list[Kind] | None, typer.Option("--kind", metavar="KIND", help="Only this kind; may be repeated.")]
+Since = Annotated[
+    timedelta | None,
+    typer.Option(parser=parse_age, metavar="30m|12h|7d|2w", help="Only those that were created in this time."),
+]
 
 
 def examples(*lines: str) -> str:
@@ -76,7 +111,11 @@ class Common:
     ] = None
     on_ambiguous: Annotated[
         str,
-        typer.Option(metavar="reconcile|raise|resend", help="What to do where it is not known whether it started."),
+        typer.Option(
+            metavar="|".join(ON_AMBIGUOUS),
+            autocompletion=list_on_ambiguous,
+            help="What to do where it is not known whether it started.",
+        ),
     ] = "reconcile"
     request_timeout: Annotated[float | None, typer.Option(metavar="S", help="Seconds for each answer of Close.")] = None
     yes: Yes = False

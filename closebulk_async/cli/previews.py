@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from closebulk_async.cli.texts import cleaned, format_number, printable
 from closebulk_async.guard import find_danger
 from closebulk_async.models import Kind, SequenceActionType
+from closebulk_async.query_words import describe_query
 from closebulk_async.wire import KINDS
 
 if TYPE_CHECKING:
@@ -55,11 +56,22 @@ def describe_deed(preview: Preview) -> str:
     return cleaned(_DEEDS[request.get("action_type") or preview.kind].format_map(words))
 
 
+def describe_matches(request: Mapping[str, Any]) -> str | None:
+    """What the query of a request matches, in words. None where there is but a legacy search text, words of its own.
+
+    The same for an action as the service shows it: beside a legacy text, its `s_query` is empty.
+    """
+    s_query = request.get("s_query")
+    return None if not s_query and request.get("query") is not None else describe_query(s_query or {})
+
+
 def describe_preview(preview: Preview) -> str:
-    """What it does, how requests like it are told from others, and the whole request, on several lines."""
+    """What it does, to what, how requests like it are told from others, and the whole request, on several lines."""
     body = json.dumps(preview.request, indent=2, ensure_ascii=False)
+    matches = describe_matches(preview.request)
     lines = (
         describe_deed(preview),
+        *([] if matches is None else [f"matches {matches}"]),
         f"fingerprint {preview.fingerprint}",
         f"POST {KINDS[preview.kind].path}",
         *(printable(line) for line in body.splitlines()),

@@ -13,9 +13,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from closebulk_async.cli import exporting, journals, login, starting
-from closebulk_async.cli.exits import ExitCode, code_of, complain, is_missing_key
-from closebulk_async.cli.options import Json, examples
+from closebulk_async.cli import exporting, journals, listing, login, serving, starting
+from closebulk_async.cli.calls import add_shared_options, calling
+from closebulk_async.cli.doctor import doctor
+from closebulk_async.cli.exits import ExitCode, code_of, complain, describe_crash, is_missing_key
+from closebulk_async.cli.limits import limits
+from closebulk_async.cli.options import Json, Kinds, WatchTimeout, examples
 from closebulk_async.cli.outcomes import outcomes
 from closebulk_async.cli.starting import in_options
 from closebulk_async.cli.texts import cleaned, describe_row
@@ -27,7 +30,7 @@ from closebulk_async.version import __version__
 
 app = typer.Typer(
     name="closebulk",
-    add_completion=False,
+    epilog=examples("closebulk doctor", "closebulk --profile work watch email:bulkemail_qmjJY85TS"),
     # Plain help and errors, in a terminal and out of it.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -44,17 +47,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # what the encoding of a terminal lacks must not end a watch
-    try:
-        return int(typer.main.get_command(app).main(arguments, prog_name="closebulk", standalone_mode=False) or 0)
-    except _UsageError as exc:
-        complain(f"{exc.format_message()} (closebulk --help)")
-        return ExitCode.USAGE
-    except CloseBulkError as exc:
-        # The messages of the package speak of arguments, which the command line does not have.
-        complain("no API key: set CLOSE_API_KEY, or closebulk login" if is_missing_key(exc) else in_options(str(exc)))
-        return code_of(exc)
-    except (KeyboardInterrupt, typer.Abort):
-        return ExitCode.INTERRUPTED
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with calling(arguments):
+        try:
+            command = add_shared_options(typer.main.get_command(app))
+            return int(command.main(arguments, prog_name="closebulk", standalone_mode=False) or 0)
+        except _UsageError as exc:
+            complain(f"{exc.format_message()} (closebulk --help)", error=exc)
+            return ExitCode.USAGE
+        except CloseBulkError as exc:
+            # The messages of the package speak of arguments, which the command line does not have.
+            said = "no API key: set CLOSE_API_KEY, or closebulk login" if is_missing_key(exc) else in_options(str(exc))
+            complain(said, error=exc)
+            return code_of(exc)
+        except (KeyboardInterrupt, typer.Abort):
+            return ExitCode.INTERRUPTED
+        except Exception as exc:  # noqa: BLE001 - a defect, or a file: one line, and --debug for whoever wants more
+            complain(describe_crash(exc), error=exc)
+            return ExitCode.FAILED
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -73,31 +83,46 @@ def closebulk(
     """Start and watch bulk actions of Close.
 
     A REF is KIND:ID, such as email:bulkemail_qmjJY85TS; KIND is email, delete, edit, sequence_subscription or export.
-    The key is read from CLOSE_API_KEY. `closebulk demo` needs none: it runs against a simulator.
+    The key is that of --profile NAME, or CLOSE_API_KEY, or the profile CLOSEBULK_PROFILE (`default`), as `closebulk
+    login` has kept it. `closebulk demo` needs none: it runs against a simulator.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage or no key, 3 still running after --timeout, 4 nobody knows whether an
     action was started, 130 interrupted.
     """
 
 
-@app.command(epilog=examples("closebulk watch email:bulkemail_qmjJY85TS delete:bulkdelete_asdVYCm54 --timeout 600"))
+@app.command(
+    epilog=examples(
+        "closebulk watch email:bulkemail_qmjJY85TS delete:bulkdelete_asdVYCm54 --timeout 600",
+        "closebulk watch --active --kind email",
+    )
+)
 def watch(
-    refs: Annotated[list[str], typer.Argument(metavar="REF...", help="The actions to watch.")],
+    refs: Annotated[list[str] | None, typer.Argument(metavar="REF", help="The actions to watch.")] = None,
     *,
-    timeout: Annotated[float | None, typer.Option(metavar="S", help="Stop watching after so many seconds.")] = None,
+    active: Annotated[bool, typer.Option("--active", help="All that runs now, in place of a REF.")] = False,
+    kind: Kinds = None,
+    timeout: WatchTimeout = None,
     as_json: Json = False,
 ) -> int:
     """Show how far actions are until all have ended.
 
     The exit code is that of the worst: failed (1) before still running after --timeout (3) before done (0). An action
     that cannot be read counts as failed. Watching, or ceasing to watch, never changes an action.
+
+    --active reads the lists of all kinds to their ends to find what runs: exports too, and actions that others started.
     """
+    if active is bool(refs):
+        raise InvalidRequestError("what to watch: give one or more REF, or --active for all that runs")
+    if kind and not active:
+        raise InvalidRequestError("--kind is for --active")
+    seconds = to_seconds_or_none(timeout, name="--timeout")
+    wanted = list(dict.fromkeys(map(JobRef.parse, refs or ())))
     from closebulk_async.cli.clients import connect
     from closebulk_async.cli.following import Following
+    from closebulk_async.cli.following_all import FollowingAll
 
-    following = Following(
-        list(dict.fromkeys(map(JobRef.parse, refs))), timeout=to_seconds_or_none(timeout, name="--timeout")
-    )
+    following = FollowingAll(kinds=kind, timeout=seconds) if active else Following(wanted, timeout=seconds)
 
     async def follow() -> ExitCode:
         async with connect(as_json=as_json) as close:
@@ -110,48 +135,25 @@ def watch(
     return following.explain(code)
 
 
-@app.command("list", epilog=examples("closebulk list email --limit 5"))
-def list_actions(
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="email, delete, edit, sequence_subscription or export.")],
-    *,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many to show.")] = 20,
-    as_json: Json = False,
-) -> int:
-    """List the actions of a kind, in Close's order. With --json each has its kind and ref added."""
-    return asyncio.run(_list(kind, limit=limit, as_json=as_json))
-
-
-async def _list(kind: Kind, *, limit: int, as_json: bool) -> int:
-    from closebulk_async.cli.clients import connect, endpoint_of
-    from closebulk_async.wire import MAX_PAGE
-
-    async with connect() as close:
-        shown = 0
-        # One more than is shown tells whether the list was cut.
-        async for action in endpoint_of(close, kind).iterate(max_items=limit + 1, page_size=min(limit + 1, MAX_PAGE)):
-            if shown == limit:
-                complain(f"there are more than these {limit}: --limit shows more")
-                break
-            shown += 1
-            if as_json:
-                print_json(action_to_dict(action))
-            else:
-                print(describe_row(action), flush=True)
-        if not shown:
-            complain(f"no {kind} actions")
-    return ExitCode.DONE
+app.command(epilog=examples("closebulk ls --since 7d --limit 100", "closebulk ls --active --kind email --kind export"))(
+    listing.ls
+)
 
 
 @app.command(epilog=examples("closebulk get email:bulkemail_qmjJY85TS --json"))
 def get(
     ref: Annotated[str, typer.Argument(metavar="REF", help="The action to read.")], *, as_json: Json = False
 ) -> int:
-    """Print an action as it is now. The exit code is 0 when it could be read, whatever its status is."""
+    """Print an action as it is now, and what its query matches in words.
+
+    The exit code is 0 when it could be read, whatever its status is.
+    """
     return asyncio.run(_get(JobRef.parse(ref), as_json=as_json))
 
 
 async def _get(ref: JobRef[BulkAction], *, as_json: bool) -> int:
     from closebulk_async.cli.clients import connect
+    from closebulk_async.cli.previews import describe_matches
 
     async with connect() as close:
         action = await close.get(ref)
@@ -159,7 +161,10 @@ async def _get(ref: JobRef[BulkAction], *, as_json: bool) -> int:
         print_json(action_to_dict(action))
         return ExitCode.DONE
     print(describe_row(action))
-    for name, value in action.to_dict().items():
+    shown = action.to_dict()
+    if "s_query" in shown and (matches := describe_matches(shown)) is not None:
+        print(f"  matches: {matches}")
+    for name, value in shown.items():
         print(f"  {name}: {cleaned(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))}")
     return ExitCode.DONE
 
@@ -200,8 +205,19 @@ app.add_typer(exporting.app)
 app.command(epilog=examples("closebulk outcomes email:bulkemail_qmjJY85TS --csv outcomes.csv"))(outcomes)
 app.command(epilog=examples("closebulk recover --journal closebulk.db --watch"))(journals.recover)
 app.command(epilog=examples("closebulk adopt 2f0c... email:bulkemail_qmjJY85TS --journal closebulk.db"))(journals.adopt)
-app.command(epilog=examples("closebulk login --client-id oa2client_..."))(login.login)
-app.command(epilog=examples("closebulk logout"))(login.logout)
+app.command(
+    epilog=examples(
+        "closebulk login --api-key",
+        "closebulk login --profile work --api-key < key.txt",
+        "closebulk login --client-id oa2client_...",
+    )
+)(login.login)
+app.command(epilog=examples("closebulk logout --profile work"))(login.logout)
+app.command(epilog=examples("closebulk limits --json"))(limits)
+app.command(epilog=examples("closebulk doctor --journal closebulk.db"))(doctor)
+app.command(epilog=examples("closebulk dashboard", "closebulk dashboard --allow-control --journal closebulk.db"))(
+    serving.dashboard
+)
 app.command(epilog=examples("closebulk abandon 2f0c... --journal closebulk.db"))(journals.abandon)
 
 

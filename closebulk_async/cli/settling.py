@@ -136,7 +136,7 @@ def adopt(journal: Path, id: str, ref: JobRef[Any], *, asks: bool, as_json: bool
     return ExitCode.DONE
 
 
-def abandon(journal: Path, id: str, *, asks: bool) -> ExitCode:
+def abandon(journal: Path, id: str, *, asks: bool, as_json: bool) -> ExitCode:
     """Give an intent up."""
     intent = asyncio.run(_read_intent(journal, id))
     if asks:
@@ -147,6 +147,9 @@ def abandon(journal: Path, id: str, *, asks: bool) -> ExitCode:
     asyncio.run(_abandon(journal, id))
     key = "" if intent.ref or not intent.idempotency_key else f"; its key {intent.idempotency_key!r} is free again"
     complain(f"intent {id} is given up{key}")
+    if as_json:
+        ref = str(intent.ref) if intent.ref else None
+        print_json({"intent": id, "kind": str(intent.kind), "idempotency_key": intent.idempotency_key, "ref": ref})
     return ExitCode.DONE
 
 

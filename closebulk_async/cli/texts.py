@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from closebulk_async.models import Export, Job
+from closebulk_async.models import Export, Job, Phase
 from closebulk_async.progress import Progress, count_objects
 
 _MINUTE, _HOUR, _DAY = 60, 60 * 60, 24 * 60 * 60
@@ -56,6 +56,14 @@ def format_seconds(seconds: float) -> str:
     return f"{whole}s"
 
 
+def format_roughly(seconds: float) -> str:
+    """A duration in the largest unit of which there are at least two: `90s`, `2m`, `119m`, `47h`, `9d`."""
+    for unit, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "m")):
+        if seconds >= 2 * unit:
+            return f"{round(seconds / unit)}{name}"
+    return f"{round(seconds)}s"
+
+
 def format_rate(per_second: float) -> str:
     """Objects per second, minute or hour: the first that makes it at least 1, so that a slow job does not show 0."""
     for seconds, name in ((1, "s"), (_MINUTE, "min")):
@@ -77,6 +85,13 @@ def format_moment(moment: datetime) -> str:
 def has_counts(job: Job) -> bool:
     """Whether the service says how far it is: of an export it may never do."""
     return not isinstance(job, Export) or getattr(job, "n_docs_processed", None) is not None
+
+
+def format_share(job: Job, processed: int, fraction: float | None) -> str:
+    """The percentage, or the count while there is no total; nothing of a job that has no counts."""
+    if not has_counts(job):
+        return ""
+    return str(processed) if fraction is None else format_percent(fraction)
 
 
 def format_counts(processed: int, total: int | None, fraction: float | None) -> str:
@@ -110,7 +125,7 @@ def describe_row(action: Job) -> str:
     """One action of a list as one line. The ref, whole and last, can be copied, or cut out by `awk '{print $NF}'`."""
     created = getattr(action, "date_created", None)  # rows of older servers may lack it
     parts = [
-        format_status(action.status).ljust(10),
+        format_status(action.status).ljust(11),
         _format_counts_of(action).ljust(22),
         ("" if created is None else format_moment(created)).ljust(20),
         str(action.ref),
@@ -126,6 +141,24 @@ def describe_state(action: Job) -> str:
 def _format_counts_of(action: Job) -> str:
     if not has_counts(action):
         return ""
-    processed, total = count_objects(action)
-    fraction = 1.0 if action.is_done else min(1.0, processed / total) if total else None
-    return format_counts(processed, total, fraction)
+    return format_counts(*count_objects(action), fraction_of(action))
+
+
+def fraction_of(job: Job) -> float | None:
+    """How much of a job is done, by one snapshot; between 0.0 and 1.0, None while the service has not counted."""
+    processed, total = count_objects(job)
+    return 1.0 if job.is_done else min(1.0, processed / total) if total else None
+
+
+def estimate_left(job: Job) -> float | None:
+    """Seconds that a job still takes if it goes on as it did between the two dates that the service gives.
+
+    None where nothing can be said: it does not run, has no total, or nothing was processed. A rough guess, since time
+    in a queue or at rest counts as work; a wait, which sees the counter move, measures better.
+    """
+    created, updated = (getattr(job, name, None) for name in ("date_created", "date_updated"))
+    processed, total = count_objects(job)
+    if job.phase is not Phase.RUNNING or total is None or not processed or created is None or updated is None:
+        return None
+    worked = (updated - created).total_seconds()
+    return max(0, total - processed) / processed * worked if worked > 0 else None

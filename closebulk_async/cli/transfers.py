@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any, Protocol, Self
 
 import attrs
-from rich.progress_bar import ProgressBar
 
 from closebulk_async.cli.bars import LiveBars, Row
+from closebulk_async.cli.columns import Cell, make_bar
 from closebulk_async.cli.exits import complain
 from closebulk_async.cli.texts import cleaned, format_bytes, format_percent, format_seconds
 from closebulk_async.cli.views import Noting, has_terminal, print_json
@@ -104,14 +104,10 @@ class FileRow(Row):
         left = None if step.eta is None else max(0.0, step.eta.total_seconds() - (at - self.polled_at))
         return f"{format_bytes(step.rate)}/s", "" if left is None else f"ETA {format_seconds(left)}"
 
-    def bar(self, width: int) -> ProgressBar:
+    def bar(self, width: int) -> Cell | None:
         """The bar; it pulses while nobody knows how large the file is."""
         fraction = None if self.step is None else self.step.fraction
-        style = self.status[1] or "bar.complete"
-        total = None if fraction is None else 1.0
-        return ProgressBar(
-            total=total, completed=fraction or 0.0, width=width, complete_style=style, finished_style=style
-        )
+        return make_bar(fraction, width=width, style=self.status[1], pulses=True)
 
 
 class FileBar(LiveBars):

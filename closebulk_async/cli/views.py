@@ -16,7 +16,7 @@ import attrs
 from closebulk_async.cli.exits import complain, describe_failure
 from closebulk_async.cli.texts import cleaned, describe_step
 from closebulk_async.errors import BulkActionFailed, CloseBulkError, WaitError
-from closebulk_async.models import BulkAction, JobRef
+from closebulk_async.models import Job, JobRef
 from closebulk_async.progress import Progress
 
 
@@ -83,7 +83,7 @@ class Lines:
 
     def fail(self, ref: JobRef[Any], error: CloseBulkError) -> None:
         """Print the reason."""
-        complain(describe_failure(ref, error))
+        complain(describe_failure(ref, error), error=error)
 
     def note(self, text: str) -> None:
         """Print it."""
@@ -117,7 +117,7 @@ def print_json(value: object) -> None:
     print(json.dumps(value), flush=True)
 
 
-def action_to_dict(action: BulkAction) -> dict[str, Any]:
+def action_to_dict(action: Job) -> dict[str, Any]:
     """The service's own object, with kind and ref added."""
     return {"kind": str(action.kind), "ref": str(action.ref), **action.to_dict()}
 

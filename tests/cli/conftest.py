@@ -41,7 +41,8 @@ def closebulk(sim: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     """The command in a thread, with a loop of its own, in an environment where the simulator is Close."""
     monkeypatch.setenv("CLOSE_API_KEY", sim.api_key)
     monkeypatch.setenv("CLOSE_BASE_URL", sim.base_url)
-    monkeypatch.delenv("CLOSEBULK_JOURNAL", raising=False)
+    for name in ("CLOSEBULK_JOURNAL", "CLOSEBULK_PROFILE", "CLOSEBULK_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
     for name, value in NO_KEYRING.items():
         monkeypatch.setenv(name, value)
 

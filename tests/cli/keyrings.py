@@ -9,6 +9,8 @@ from pathlib import Path
 from keyring.backend import KeyringBackend
 from keyring.errors import PasswordDeleteError
 
+from .programs import environment
+
 NAME = f"{__name__}.FileKeyring"
 """How `PYTHON_KEYRING_BACKEND` names it."""
 
@@ -42,6 +44,12 @@ def read(file: Path | None = None) -> dict[str, str]:
     file = file or Path(os.environ[FILE])
     kept: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
     return kept
+
+
+def environment_with(file: Path, **changes: str) -> dict[str, str]:
+    """An environment without a key, whose keyring is this file."""
+    kept = {"PYTHON_KEYRING_BACKEND": NAME, FILE: str(file), "XDG_STATE_HOME": str(file.parent)}
+    return environment(**kept, **changes)
 
 
 def _write(kept: dict[str, str]) -> None:

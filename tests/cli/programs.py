@@ -27,10 +27,14 @@ OF_OTHERS = frozenset(
     {
         "CLOSE_API_KEY",
         "CLOSE_BASE_URL",
+        "CLOSEBULK_DEBUG",
         "CLOSEBULK_JOURNAL",
+        "CLOSEBULK_DASHBOARD_TOKEN",
+        "CLOSEBULK_PROFILE",
         "NO_COLOR",
         "FORCE_COLOR",
         "COLUMNS",
+        "LINES",
         "TERM",
         "PYTHONUNBUFFERED",
     }
@@ -93,9 +97,16 @@ async def running(
     *arguments: str, env: Mapping[str, str], stdin: int = DEVNULL, stderr: int = PIPE
 ) -> AsyncIterator[Process]:
     """The command while it runs; killed at the end of the block if it has not ended."""
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND, *arguments, env=env, stdin=stdin, stdout=PIPE, stderr=stderr
-    )
+    async with running_program(*COMMAND, *arguments, env=env, stdin=stdin, stderr=stderr) as process:
+        yield process
+
+
+@asynccontextmanager
+async def running_program(
+    *command: str, env: Mapping[str, str], stdin: int = DEVNULL, stderr: int = PIPE
+) -> AsyncIterator[Process]:
+    """As `running`, of any program."""
+    process = await asyncio.create_subprocess_exec(*command, env=env, stdin=stdin, stdout=PIPE, stderr=stderr)
     try:
         yield process
     finally:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
+from rich.progress_bar import ProgressBar
 
 from closebulk_async import BulkActionFailed, BulkEmail, JobRef, NotFoundError, Progress, ServerError, WaitTimeout
 from closebulk_async.cli.bars import Bars, LiveBars
@@ -25,9 +26,9 @@ FAILED = BulkActionFailed("the action failed", ref=REF)
 BAD_GATEWAY = ServerError(status=502, request="GET /x/")
 
 
-def draw(bars: Bars, *, width: int) -> list[str]:
-    """The lines that a terminal of that width without colours shows."""
-    console = Console(width=width, file=io.StringIO(), color_system=None, legacy_windows=False)
+def draw(bars: Bars, *, width: int, height: int = 25) -> list[str]:
+    """The lines that a terminal of that size without colours shows."""
+    console = Console(width=width, height=height, file=io.StringIO(), color_system=None, legacy_windows=False)
     console.print(bars)
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
@@ -45,27 +46,27 @@ def bars_with(*steps: Progress[Any], failure: CloseBulkError | None = None, at: 
 def words(bars: Bars) -> list[str]:
     """What the only line says behind the bar."""
     (line,) = draw(bars, width=80)
-    return line[22:].strip("━╸╺ ").split()
+    return line[21:].strip("━╸╺ ").split()
 
 
 def test_one_line_where_there_is_room() -> None:
     """At 80 columns an action is one line: ref, bar, percentage, rate, time left, status."""
     assert draw(bars_with(make_step()), width=80) == [
-        "email:bulkemail…xample ━━━━━╸             40%      8.0/s ETA 8s     processing",
+        "email:bulkemai…xample ━━━━━╸             40%      8.0/s ETA 8s     processing",
     ]
 
 
 def test_wide_terminals_show_the_whole_ref() -> None:
     """At 120 columns a ref is not cut, and the bar gets the rest."""
     (line,) = draw(bars_with(make_step()), width=120)
-    assert line.startswith("email:bulkemail_example ━━━━━━━━━━━━━━━━━━━━━ ")
+    assert line.startswith("email:bulkemail_example ━━━━━━━━━━━━━━━━━━━━╸ ")
     assert line.endswith(" 40%      8.0/s ETA 8s     processing")
 
 
 def test_two_lines_where_it_is_narrow() -> None:
     """At 40 columns the ref and the status stand above the bar."""
     assert draw(bars_with(make_step()), width=40) == [
-        "email:bulkemail_example     processing",
+        "email:bulkemail_example    processing",
         "━━━          40%      8.0/s ETA 8s",
     ]
 
@@ -153,7 +154,10 @@ def test_bars_of_finished_and_resting_actions_stand_still() -> None:
     uncounted = {"n_objects": None, "fraction": None, "rate": None, "eta": None}
 
     def is_pulsing(bars: Bars) -> bool:
-        return bars.rows[REF].bar(10).total is None
+        cell = bars.rows[REF].bar(10)
+        assert cell is not None
+        assert isinstance(cell[0], ProgressBar)
+        return cell[0].total is None
 
     assert is_pulsing(bars_with())
     assert is_pulsing(bars_with(make_step(**uncounted)))
@@ -181,9 +185,90 @@ def test_each_action_has_its_bar_in_the_order_given() -> None:
     for row in bars.rows.values():
         row.take(make_step(), at=0.0)
     assert draw(bars, width=80) == [
-        "sequence_subscr…N6oFGz ━━━━━╸             40%      8.0/s ETA 8s     processing",
-        "email:bulkemail…xample ━━━━━╸             40%      8.0/s ETA 8s     processing",
+        "sequence_subsc…N6oFGz ━━━━━╸             40%      8.0/s ETA 8s     processing",
+        "email:bulkemai…xample ━━━━━╸             40%      8.0/s ETA 8s     processing",
     ]
+
+
+def many(*states: str) -> Bars:
+    """Actions in these states, in this order."""
+    bars = Bars([JobRef.parse(f"email:bulkemail_{place}") for place in range(len(states))], monotonic=lambda: 0.0)
+    for row, state in zip(bars.rows.values(), states, strict=True):
+        if state == "timed out":
+            row.failure = WaitTimeout("still running", ref=row.ref)
+        elif state != "waiting":
+            row.take(make_step(BulkEmail.example(status=state)), at=0.0)
+    return bars
+
+
+def ids(lines: list[str]) -> list[int]:
+    """Which actions are shown."""
+    return [int(line.split()[0].removeprefix("email:bulkemail_")) for line in lines if line.startswith("email:")]
+
+
+STATES = ("done", "waiting", "paused", "timed out", "processing", "error", "loading", "done")
+
+
+@pytest.mark.parametrize(
+    ("height", "shown", "rest"),
+    [
+        (8, [0, 1, 2, 3, 4, 5, 6, 7], ""),
+        (7, [1, 2, 3, 4, 5, 6], "… 2 more: 2 done"),
+        (6, [2, 3, 4, 5, 6], "… 3 more: 1 waiting, 2 done"),
+        (5, [3, 4, 5, 6], "… 4 more: 1 paused, 1 waiting, 2 done"),
+        (4, [4, 5, 6], "… 5 more: 1 timed out, 1 paused, 1 waiting, 2 done"),
+        (3, [4, 5], "… 6 more: 1 running, 1 timed out, 1 paused, 1 waiting, 2 done"),
+        (2, [5], "… 7 more: 2 running, 1 timed out, 1 paused, 1 waiting, 2 done"),
+        (1, [], "… 8 more: 1 failed, 2 running, 1 timed out, 1 paused, 1 waiting, 2 done"),
+    ],
+)
+def test_those_that_matter_are_shown_where_there_is_no_room_for_all(height: int, shown: list[int], rest: str) -> None:
+    """Those that failed, then those that run, each in its place; a last line says what the others are."""
+    lines = draw(many(*STATES), width=80, height=height)
+    assert ids(lines) == shown
+    assert len(lines) <= height
+    assert "".join(line for line in lines if line.startswith("…")) == rest
+
+
+def test_two_lines_of_one_action_stay_together() -> None:
+    """On a narrow terminal there is room for half as many."""
+    bars = many(*["processing"] * 4)
+    assert len(draw(bars, width=40, height=8)) == 8
+    assert ids(draw(bars, width=40, height=7)) == [0, 1, 2]
+    assert ids(draw(bars, width=40, height=6)) == [0, 1]
+    assert draw(bars, width=40, height=2) == ["… 4 more: 4 running"]
+
+
+def test_all_are_shown_at_the_end() -> None:
+    """Whoever has waited for all of them sees all of them, above the screen if need be."""
+    bars = many(*STATES)
+    bars.shows_all = True
+    assert ids(draw(bars, width=80, height=4)) == [*range(8)]
+
+
+def test_something_is_shown_while_nothing_is_known() -> None:
+    """Long lists take a while; once they are read, there is nothing to say."""
+    bars = Bars([])
+    assert draw(bars, width=80) == ["looking for what runs"]
+    bars.is_over = True
+    assert draw(bars, width=80) == []
+
+
+def test_little_room_is_for_what_matters_most() -> None:
+    """At 24 columns there is neither bar nor rate, and at 34 no rate."""
+    assert draw(bars_with(make_step()), width=24) == ["email:…ple processing", "    40% ETA 8s"]
+    assert draw(bars_with(make_step()), width=34) == ["email:bulkema…xample processing", "━━━━━             40% ETA 8s"]
+
+
+def test_the_view_takes_actions_that_it_was_not_told_of() -> None:
+    """In the order in which they come, also those of which nothing was read."""
+    console = Console(width=80, file=io.StringIO(), force_terminal=True, color_system=None, legacy_windows=False)
+    with LiveBars([], console=console) as view:
+        view.show(make_step())
+        view.fail(LONG, NotFoundError(status=404, request="GET /x/"))
+    assert isinstance(console.file, io.StringIO)
+    last = console.file.getvalue().rpartition("\x1b[2K")[2]
+    assert last.index("bulkema") < last.index("N6oFGz") < last.index("failed")
 
 
 def test_the_view_writes_reasons_below_the_bars(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,13 +11,13 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import attrs
 import pytest
 
 from closebulk_async import CloseBulk, Kind
 from closebulk_async.cli.demo import Demo, SimulatorError, read_address, stop
 from closebulk_async.simulator import Simulator
 from closebulk_async.testing import FakeClock
+from tests.traps import set_trap
 
 from .programs import COMMAND, PIPE, environment, finish, read_terminal, read_until, run, running
 
@@ -26,44 +26,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from tests.traps import Trap
+
 ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/api/v1")
-
-
-@attrs.define
-class Trap:
-    """A server in the place of Close and of a proxy, and an environment that leads there by every way."""
-
-    env: dict[str, str]
-    caught: list[str] = attrs.field(factory=list)
 
 
 @pytest.fixture
 async def trap(tmp_path: Path) -> AsyncIterator[Trap]:
     """A trap that notes every connection."""
-
-    async def catch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        caught.append(str(writer.get_extra_info("peername")))
-        writer.close()
-        await writer.wait_closed()
-
-    caught: list[str] = []
-    server = await asyncio.start_server(catch, "127.0.0.1", 0)
-    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1\nlogin api_real\npassword secret\n", encoding="utf-8")
-    netrc.chmod(0o600)
-    proxies = {f"{name}_proxy": address for name in ("http", "https", "all")}
-    env = environment(
-        CLOSE_API_KEY="api_real",
-        CLOSE_BASE_URL=f"{address}/api/v1",
-        NETRC=str(netrc),
-        **proxies,
-        **{name.upper(): value for name, value in proxies.items()},
-    )
-    for name in ("no_proxy", "NO_PROXY"):
-        env.pop(name, None)
-    async with server:
-        yield Trap(env, caught)
+    async with set_trap(tmp_path) as trap:
+        yield trap
 
 
 @asynccontextmanager

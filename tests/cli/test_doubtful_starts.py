@@ -42,7 +42,7 @@ async def test_an_unknown_outcome(sim: Simulator, closebulk: Closebulk, tmp_path
     assert (found["kind"], found["candidates"]) == ("delete", [])
     assert lost.err.splitlines()[-5:] == [
         f"closebulk: it is not known whether a bulk delete was started: {found['error']}",
-        "closebulk: look for it before you start it again: closebulk list delete",
+        "closebulk: look for it before you start it again: closebulk ls --kind delete",
         f"closebulk: if it is there: closebulk adopt {intent} REF --journal '{journal}'",
         f"closebulk: if it is not: closebulk abandon {intent} --journal '{journal}'",
         f"closebulk: to let the command look for it: closebulk recover --journal '{journal}'",
@@ -55,7 +55,7 @@ async def test_an_unknown_outcome_without_a_journal(sim: Simulator, closebulk: C
     sim.fail_next(faults.cut_before(), method="POST", path="/bulk_action/")
     lost = await closebulk(*DELETE, "--yes", "--on-ambiguous", "raise")
     assert (lost.code, lost.out, sim.jobs) == (4, "", ())
-    assert lost.err.splitlines()[-1] == "closebulk: look for it before you start it again: closebulk list delete"
+    assert lost.err.splitlines()[-1] == "closebulk: look for it before you start it again: closebulk ls --kind delete"
 
 
 async def test_interrupted_before_the_post(sim: Simulator, clock: StillClock) -> None:

@@ -275,3 +275,11 @@ async def test_without_a_terminal_or_an_intent(
     unknown = await closebulk(*command, "--journal", str(journal), "--yes")
     assert unknown == Finished(2, "", "closebulk: the journal has no intent 'intent'\n")
     assert len(sim.requests) == n_requests
+
+
+async def test_abandon_prints_json(sim: Simulator, closebulk: Closebulk, journal: Path) -> None:
+    """The intent that was given up, and the key that is free again."""
+    intent = await crash(sim, journal, key="campaign")
+    done = await closebulk("abandon", intent, "--journal", str(journal), "--yes", "--json")
+    assert done.code == 0
+    assert json.loads(done.out) == {"intent": intent, "kind": "email", "idempotency_key": "campaign", "ref": None}

@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from . import keyrings
-from .programs import PIPE, SHORT, StillClock, environment, finish, read_until, run, running
+from .programs import PIPE, SHORT, StillClock, finish, read_until, run, running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,15 +35,13 @@ def keyring_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def env(sim: Simulator, tmp_path: Path, keyring_file: Path) -> dict[str, str]:
+def env(sim: Simulator, keyring_file: Path) -> dict[str, str]:
     """An environment without a key, with a keyring and the secret of the simulator's app."""
-    return environment(
+    return keyrings.environment_with(
+        keyring_file,
         CLOSE_BASE_URL=sim.base_url,
         CLOSE_CLIENT_ID=sim.oauth.client_id,
         CLOSE_CLIENT_SECRET=sim.oauth.client_secret,
-        PYTHON_KEYRING_BACKEND=keyrings.NAME,
-        XDG_STATE_HOME=str(tmp_path),
-        **{keyrings.FILE: str(keyring_file)},
     )
 
 
@@ -78,10 +76,10 @@ async def test_the_address_that_the_browser_came_to_is_pasted(
         logged_in = await finish(process, typed=f"{target}\n")
     assert logged_in.code == 0
     assert "logged in at" in logged_in.err
-    kept = json.loads(keyrings.read(keyring_file)[f"closebulk_async {sim.base_url} {sim.oauth.client_id}"])
+    kept = json.loads(keyrings.read(keyring_file)["closebulk_async default"])
     assert kept["token"]["refresh_token"] == sim.oauth.tokens[-1].refresh_token
     sim.add_job("email", age=1000, id="bulkemail_a")
-    listed = await run("list", "email", env=env)
+    listed = await run("ls", env=env)
     assert (listed.code, listed.err) == (0, "")
     assert sim.requests[-1].headers["authorization"] == f"Bearer {sim.oauth.tokens[-1].access_token}"
     shown = logged_in.out + logged_in.err + listed.out + address
@@ -91,7 +89,7 @@ async def test_the_address_that_the_browser_came_to_is_pasted(
 async def test_a_code_alone_is_taken(sim: Simulator, env: dict[str, str]) -> None:
     """Where the redirect address shows it on a page."""
     assert (await log_in(sim, env)).code == 0
-    assert (await run("list", "email", env=env)).code == 0
+    assert (await run("ls", env=env)).code == 0
 
 
 @pytest.mark.parametrize(
@@ -146,7 +144,7 @@ async def test_a_renewed_token_is_kept(sim: Simulator, env: dict[str, str], keyr
     await log_in(sim, env)
     for _ in range(2):
         sim.oauth.expire_tokens()
-        assert (await run("list", "email", env=env)).code == 0
+        assert (await run("ls", env=env)).code == 0
     assert sim.oauth.refreshes == 2
     assert str(sim.oauth.tokens[-1].refresh_token) in "".join(keyrings.read(keyring_file).values())
 
@@ -154,7 +152,7 @@ async def test_a_renewed_token_is_kept(sim: Simulator, env: dict[str, str], keyr
 async def test_a_key_goes_first(sim: Simulator, env: dict[str, str]) -> None:
     """Then no keyring is looked at, not even one that does not work."""
     env |= {"CLOSE_API_KEY": sim.api_key, "PYTHON_KEYRING_BACKEND": "no.such.Keyring"}
-    assert (await run("list", "email", env=env)).code == 0
+    assert (await run("ls", env=env)).code == 0
     assert sim.requests[-1].headers["authorization"].startswith("Basic ")
 
 
@@ -165,7 +163,7 @@ async def test_logout_revokes_and_deletes(sim: Simulator, env: dict[str, str], k
     assert (ended.code, ended.out) == (0, "")
     assert keyrings.read(keyring_file) == {}
     assert [request.path for request in sim.requests][-1] == "/oauth2/revoke/"
-    finished = await run("list", "email", env=env)
+    finished = await run("ls", env=env)
     assert (finished.code, finished.err) == (2, "closebulk: no API key: set CLOSE_API_KEY, or closebulk login\n")
     assert (await run("logout", env=env)).code == 1
 
@@ -176,7 +174,7 @@ async def test_without_a_keyring_nobody_logs_in(sim: Simulator, env: dict[str, s
     finished = await run("login", "--no-browser", env=env, typed="code\n")
     assert finished.code == 1
     assert re.fullmatch(r"closebulk: there is no keyring that could keep a login: .*\n", finished.err)
-    assert (await run("list", "email", env=env)).code == 2
+    assert (await run("ls", env=env)).code == 2
     assert sim.requests == ()
 
 

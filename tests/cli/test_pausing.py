@@ -18,7 +18,7 @@ async def test_pause_and_resume(sim: Simulator, clock: StillClock, closebulk: Cl
     ref = f"email:{sim.add_job('email', plan=plan, age=250, id='bulkemail_a').id}"
     paused = await closebulk("pause", ref)
     assert (paused.code, paused.err) == (0, "")
-    assert paused.lines == [f"paused      25 of 100 (25%)         2026-01-15 09:25 UTC  {ref}"]
+    assert paused.lines == [f"paused       25 of 100 (25%)         2026-01-15 09:25 UTC  {ref}"]
     clock.move(60)
     resumed = await closebulk("resume", ref, "--json")
     assert (resumed.code, resumed.err) == (0, "")

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from closebulk_async.cli.previews import describe_deed, describe_leads, describe_preview, preview_to_dict
+from closebulk_async.cli.previews import (
+    describe_deed,
+    describe_leads,
+    describe_matches,
+    describe_preview,
+    preview_to_dict,
+)
 from closebulk_async.counting import Preview
 from closebulk_async.models import EditType, Kind, SequenceActionType
 from tests.peers import ACME
@@ -88,11 +94,34 @@ def test_every_edit_is_named(type_: EditType) -> None:
 
 
 def test_the_whole_request_is_shown() -> None:
-    """Below the deed stand the fingerprint, where it is sent to and the body, letters as they are and codes masked."""
+    """Below the deed stand its query in words, the fingerprint, the path and the body, with control codes masked."""
     shown = preview(s_query=ACME, extra_text="Zo\u00eb \u202e").request
     lines = describe_preview(preview(**shown)).splitlines()
-    assert lines[:3] == ["Delete about 5 leads", "fingerprint f00d", "POST /bulk_action/delete/"]
-    assert json.loads("\n".join(lines[3:])) == {"s_query": ACME, "extra_text": "Zo\u00eb ?"}
+    assert lines[:4] == [
+        "Delete about 5 leads",
+        'matches leads whose name has the words "ACME"',
+        "fingerprint f00d",
+        "POST /bulk_action/delete/",
+    ]
+    assert json.loads("\n".join(lines[4:])) == {"s_query": ACME, "extra_text": "Zo\u00eb ?"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"s_query": ACME}, 'leads whose name has the words "ACME"'),
+        ({"s_query": ACME, "query": "acme"}, 'leads whose name has the words "ACME"'),
+        ({"s_query": {}}, "every lead: nothing is excluded"),
+        ({"s_query": None, "query": None}, "every lead: nothing is excluded"),
+        ({}, "every lead: nothing is excluded"),
+        ({"s_query": {}, "query": ""}, None),
+        ({"query": "acme"}, None),
+    ],
+)
+def test_what_it_is_done_to(request_: dict[str, Any], words: str | None) -> None:
+    """A query is told in words; a search text has nothing to translate, and no query at all is every lead."""
+    assert describe_matches(request_) == words
+    assert any(line.startswith("matches") for line in describe_preview(preview(**request_)).splitlines()) is bool(words)
 
 
 def test_as_json() -> None:

@@ -16,6 +16,7 @@ import pytest
 from closebulk_async.cli import main
 from closebulk_async.simulator import faults
 from closebulk_async.version import __version__
+from tests.peers import ACME
 
 from .programs import COMMAND, PIPE, Finished, finish, for_simulator, read_terminal, read_until, run, running
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .conftest import Closebulk
     from .programs import StillClock
 
-COMMANDS = ("watch", "list", "get", "pause", "resume", "start", "recover", "adopt", "abandon", "demo")
+COMMANDS = ("watch", "ls", "get", "pause", "resume", "start", "recover", "adopt", "abandon", "demo")
 STARTS = ("email", "delete", "edit", "sequence")
 
 LONG = 1000.0
@@ -167,47 +168,17 @@ async def test_a_dumb_terminal_gets_lines(sim: Simulator) -> None:
 async def test_other_commands_can_be_interrupted(sim: Simulator, clock: StillClock) -> None:
     """Ctrl-C ends a command that waits for an answer, with the exit code 130 and without a traceback."""
     sim.fail_next(faults.delay(LONG))
-    async with running("list", "email", env=for_simulator(sim)) as process:
+    async with running("ls", env=for_simulator(sim)) as process:
         await clock.is_waited_for.wait()
         process.send_signal(signal.SIGINT)
         assert await finish(process) == Finished(130, "", "")
-
-
-async def test_list_shows_rows(sim: Simulator, closebulk: Closebulk) -> None:
-    """A list has the newest first, one line each with the whole ref, and says on standard error that there are more."""
-    for number in range(3):
-        add(sim, f"bulkemail_{number}", age=600 - number * 60)
-    listed = await closebulk("list", "email", "--limit", "2")
-    assert listed.code == 0
-    assert listed.lines == [
-        "done        100 of 100 (100%)       2026-01-15 09:22 UTC  email:bulkemail_2",
-        "done        100 of 100 (100%)       2026-01-15 09:21 UTC  email:bulkemail_1",
-    ]
-    assert listed.err == "closebulk: there are more than these 2: --limit shows more\n"
-    assert (await closebulk("list", "email", "--limit", "3")).err == ""
-
-
-async def test_list_prints_json(sim: Simulator, closebulk: Closebulk) -> None:
-    """With --json a row is the service's own object, with kind and ref added."""
-    job = sim.add_job("sequence_subscription", action_type="pause", status="odd\x1b[31m", unheard="of")
-    listed = await closebulk("list", "sequence_subscription", "--json")
-    (row,) = map(json.loads, listed.lines)
-    assert listed.code == 0
-    added = {"kind": "sequence_subscription", "ref": f"sequence_subscription:{job.id}"}
-    assert row == added | job.snapshot(sim.clock.now())
-
-
-@pytest.mark.parametrize("kind", ["email", "delete", "edit", "sequence_subscription"])
-async def test_empty_lists_say_so(closebulk: Closebulk, kind: str) -> None:
-    """An empty list is no failure, and prints nothing where rows would be."""
-    assert await closebulk("list", kind) == Finished(0, "", f"closebulk: no {kind} actions\n")
 
 
 async def test_what_the_server_says_cannot_reach_the_terminal(sim: Simulator, closebulk: Closebulk) -> None:
     """Control codes in a status or in a field are replaced; letters that the encoding lacks do not end the program."""
     sim.add_job("email", id="bulkemail_odd", status="odd\x1b[31m\u65e5", sender="a\x1b]0;b")
     env = for_simulator(sim) | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
-    listed = await run("list", "email", env=env)
+    listed = await run("ls", env=env)
     assert (listed.code, listed.err) == (0, "")
     assert listed.out.startswith(r"odd?[31m\u65e5 ")
     shown = await closebulk("get", "email:bulkemail_odd")
@@ -222,25 +193,37 @@ async def test_get_shows_every_field(sim: Simulator, closebulk: Closebulk) -> No
     assert (shown.code, shown.err) == (0, "")
     assert shown.lines[0].endswith(f"  {ref}")
     snapshot = sim.jobs[0].snapshot(sim.clock.now())
-    assert sorted(line.strip().split(":")[0] for line in shown.lines[1:]) == sorted(snapshot)
+    assert sorted(line.strip().split(":")[0] for line in shown.lines[2:]) == sorted(snapshot)
+    assert shown.lines[1] == "  matches: every lead: nothing is excluded"
     assert "  status: error" in shown.lines
     assert "  n_leads_processed: 50" in shown.lines
     whole = await closebulk("get", ref, "--json")
     assert json.loads(whole.out) == {"kind": "email", "ref": ref} | snapshot
 
 
+async def test_get_tells_the_query_in_words(sim: Simulator, closebulk: Closebulk) -> None:
+    """Whom an action is about can be read without knowing the JSON; a legacy query is a text already."""
+    sim.add_job("delete", id="bulkdelete_a", s_query=ACME)
+    sim.add_job("delete", id="bulkdelete_b", query="acme")
+    shown = await closebulk("get", "delete:bulkdelete_a")
+    assert shown.lines[1] == '  matches: leads whose name has the words "ACME"'
+    assert "matches" not in (await closebulk("get", "delete:bulkdelete_a", "--json")).out
+    assert "matches" not in (await closebulk("get", "delete:bulkdelete_b")).out
+
+
 async def test_errors_of_the_api_are_one_line(closebulk: Closebulk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that is refused is a failure, not wrong usage; the key is not shown."""
     monkeypatch.setenv("CLOSE_API_KEY", "api_wrong")
     said = "closebulk: GET /bulk_action/email/ was answered with 401 Unauthorized: Unauthorized\n"
-    assert await closebulk("list", "email") == Finished(1, "", said)
+    assert await closebulk("ls", "--kind", "email") == Finished(1, "", said)
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
         ("watch", "email:bulkemail_a"),
-        ("list", "email"),
+        ("ls",),
+        ("watch", "--active"),
         ("get", "email:bulkemail_a"),
         ("pause", "email:bulkemail_a"),
         ("resume", "email:bulkemail_a"),
@@ -265,16 +248,23 @@ async def test_nothing_happens_without_a_key(
     [
         ((), "Missing command"),
         (("wacth",), "No such command 'wacth'"),
-        (("watch",), "Missing argument 'REF...'"),
+        (("watch",), "give one or more REF, or --active"),
+        (("watch", "email:bulkemail_a", "--active"), "give one or more REF, or --active"),
+        (("watch", "email:bulkemail_a", "--kind", "email"), "--kind is for --active"),
+        (("watch", "--active", "--kind", "mail"), "--kind"),
+        (("watch", "--active", "--timeout", "-1"), "--timeout must be"),
         (("watch", "bulkemail_a"), "'bulkemail_a' is no ref: expected KIND:ID"),
         (("watch", "email:a/b"), "'a/b' is no id"),
         (("watch", "mail:bulkemail_a"), "'mail' is no kind"),
         (("watch", "email:bulkemail_a", "--timeout", "-1"), "--timeout must be"),
         (("watch", "email:bulkemail_a", "--timeout", "nan"), "--timeout must be"),
         (("watch", "email:bulkemail_a", "--timeout", "soon"), "--timeout"),
-        (("list",), "Missing argument 'KIND'"),
-        (("list", "emails"), "'emails' is not one of 'email', 'delete', 'edit', 'sequence_subscription'"),
-        (("list", "email", "--limit", "0"), "--limit"),
+        (("ls", "--kind", "emails"), "'emails' is not one of 'email', 'delete', 'edit', 'sequence_subscription'"),
+        (("ls", "--limit", "0"), "--limit"),
+        (("ls", "--since", "7"), "Invalid value for '--since': '7' is no length of time: expected a number and a unit"),
+        (("ls", "--since", "99999w"), "is no length of time"),
+        (("ls", "--since", "-1d"), "is no length of time"),
+        (("list", "email"), "No such command 'list'"),
         (("get", "bulkemail_a"), "'bulkemail_a' is no ref"),
         (("get", "email:bulkemail_a", "--jsno"), "No such option"),
         (("pause",), "Missing argument 'REF'"),
@@ -304,7 +294,7 @@ def test_a_base_url_that_makes_no_sense_is_wrong_usage(
     """A CLOSE_BASE_URL that would send the key unencrypted is refused with the exit code 2."""
     monkeypatch.setenv("CLOSE_API_KEY", "api_test")
     monkeypatch.setenv("CLOSE_BASE_URL", "http://close.example/api/v1")
-    assert main(["list", "email"]) == 2
+    assert main(["ls"]) == 2
     assert "is not encrypted" in capsys.readouterr().err
 
 

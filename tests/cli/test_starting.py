@@ -125,8 +125,8 @@ async def test_a_start_in_a_script(sim: Simulator, closebulk: Closebulk) -> None
     assert (done.code, done.out) == (0, f"{ref}\n")
     shown = done.err.splitlines()
     assert shown[0] == "Delete about 1 234 leads"
-    assert shown[2] == "POST /bulk_action/delete/"
-    assert json.loads("\n".join(shown[3:-1])) == {"s_query": ACME}
+    assert shown[3] == "POST /bulk_action/delete/"
+    assert json.loads("\n".join(shown[4:-1])) == {"s_query": ACME}
     assert shown[-1] == f"closebulk: started; to watch it: closebulk watch {ref}"
 
 
@@ -145,7 +145,8 @@ async def test_a_dry_run_sends_only_the_count(sim: Simulator, closebulk: Closebu
     assert (shown.code, shown.err, shown.lines[0]) == (0, "", "Delete about 12 leads")
     as_json = await closebulk(*DELETE, "--dry-run", "--json")
     preview = json.loads(as_json.out)
-    assert shown.lines[1] == f"fingerprint {preview.pop('fingerprint')}"
+    assert shown.lines[1] == 'matches leads whose name has the words "ACME"'
+    assert shown.lines[2] == f"fingerprint {preview.pop('fingerprint')}"
     assert preview == {"kind": "delete", "count": 12, "request": {"s_query": ACME}}
     assert {request.path for request in sim.requests} == {"/api/v1/data/search/"}
 

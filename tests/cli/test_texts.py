@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from closebulk_async import BulkDelete, BulkEmail
+from closebulk_async import BulkDelete, BulkEmail, Export
 from closebulk_async.cli.texts import (
     cleaned,
     describe_row,
     describe_step,
+    estimate_left,
     format_moment,
     format_percent,
     format_rate,
+    format_roughly,
     format_seconds,
     shortened,
 )
@@ -25,6 +27,7 @@ from .steps import make_step
 
 if TYPE_CHECKING:
     from closebulk_async import Progress
+    from closebulk_async.models import Job
 
 
 @pytest.mark.parametrize(
@@ -46,6 +49,47 @@ if TYPE_CHECKING:
 def test_durations(seconds: float, text: str) -> None:
     """A duration shows its two largest units, and one below half a second is not called nothing."""
     assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "0s"),
+        (119.4, "119s"),
+        (120, "2m"),
+        (200, "3m"),
+        (7199, "120m"),
+        (7200, "2h"),
+        (47 * 3600, "47h"),
+        (400 * 86400, "400d"),
+    ],
+)
+def test_rough_durations(seconds: float, text: str) -> None:
+    """A rough duration is one number, of a unit of which it has at least two."""
+    assert format_roughly(seconds) == text
+
+
+DATES = {"date_created": "2026-01-15T09:00:00Z", "date_updated": "2026-01-15T09:08:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        ({}, 720.0),
+        ({"status": "resuming"}, 720.0),
+        ({"n_objects_processed": 130}, 0.0),
+        ({"n_objects_processed": 0}, None),
+        ({"n_objects": None}, None),
+        ({"status": "paused"}, None),
+        ({"status": "done"}, None),
+        ({"date_updated": None}, None),
+        ({"date_created": None}, None),
+        ({"date_updated": DATES["date_created"]}, None),
+    ],
+)
+def test_what_is_left_is_estimated_by_the_dates_of_the_service(changes: dict[str, object], left: float | None) -> None:
+    """40 of 100 in eight minutes leaves twelve; where anything for that is missing, nothing is made up."""
+    assert estimate_left(BulkEmail.example(**{**DATES, **changes})) == left
 
 
 @pytest.mark.parametrize(
@@ -121,17 +165,21 @@ def test_steps(step: Progress[BulkEmail], text: str) -> None:
 @pytest.mark.parametrize(
     ("action", "text"),
     [
-        (BulkEmail.example(), "processing  40 of 100 (40%)         2026-01-15 09:30 UTC  email:bulkemail_example"),
+        (BulkEmail.example(), "processing   40 of 100 (40%)         2026-01-15 09:30 UTC  email:bulkemail_example"),
+        (
+            Export.example(n_docs=None, n_docs_processed=None),
+            "in_progress                          2026-01-15 09:30 UTC  export:expo_example",
+        ),
         (
             BulkDelete.example(status="done", n_objects=0, n_objects_processed=0, date_created=None),
-            "done        0 of 0 (100%)                                 delete:bulkdelete_example",
+            "done         0 of 0 (100%)                                 delete:bulkdelete_example",
         ),
         (
             BulkDelete.example(status="loading", n_objects=None, n_objects_processed=0),
-            "loading     0 processed             2026-01-15 09:30 UTC  delete:bulkdelete_example",
+            "loading      0 processed             2026-01-15 09:30 UTC  delete:bulkdelete_example",
         ),
     ],
 )
-def test_rows(action: BulkEmail | BulkDelete, text: str) -> None:
+def test_rows(action: Job, text: str) -> None:
     """Rows of a list have columns of one width, the ref last and whole."""
     assert describe_row(action) == text

@@ -36,7 +36,7 @@ function makeToggles(group, words, set) {
     button.type = "button";
     button.dataset.value = value;
     button.setAttribute("aria-pressed", "false");
-    button.append(word, Object.assign(document.createElement("span"), { className: "count" }));
+    button.append(`${word} `, Object.assign(document.createElement("span"), { className: "count" }));
     button.addEventListener("click", () => {
       if (!set.delete(value)) set.add(value);
       button.setAttribute("aria-pressed", String(set.has(value)));

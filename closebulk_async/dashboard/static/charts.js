@@ -2,6 +2,8 @@
 
 /* global uPlot */
 
+import { clock } from "./format.js";
+
 const BUCKET = 5; // seconds
 export const WINDOW = 15 * 60; // seconds
 
@@ -76,7 +78,7 @@ function options({ width, height, axes }) {
     legend: { show: false },
     cursor: { show: false },
     scales: { x: { time: axes }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
-    axes: axes ? [{ ...axis, size: 28 }, { ...axis, size: 52 }] : [{ show: false }, { show: false }],
+    axes: axes ? [{ ...axis, size: 28, space: 90, values: (_, times) => times.map(clock) }, { ...axis, size: 52 }] : [{ show: false }, { show: false }],
     series: [{}, { stroke: colour("--accent"), fill: colour("--accent-faint"), width: axes ? 2 : 1.25, points: { show: false } }],
   };
 }

@@ -1,7 +1,7 @@
 // One action, whole: in a dialog of its own, which the address names.
 
 import { Chart, ratesOf } from "./charts.js";
-import { KINDS, duration, moment, percent, rate } from "./format.js";
+import { KINDS, duration, moment, percent, rate, title } from "./format.js";
 import { countsOf, fill, secondsLeft, wordOf } from "./rows.js";
 
 const PERIOD = 15_000; // The row comes by itself; the rest is asked for again after this time, and when the status changes.
@@ -102,8 +102,7 @@ export class Detail {
   draw() {
     const row = this.store.rows.get(this.ref) ?? this.shown?.row;
     if (row === undefined) return;
-    const what = row.label === null ? "" : ` · ${row.label.replaceAll("_", " ")}`;
-    element("detail-title").textContent = `${KINDS[row.kind]}${what}`;
+    element("detail-title").textContent = title(row);
     element("detail-status").textContent = wordOf(row);
     element("detail-status").dataset.phase = row.phase;
     fill(element("detail-bar"), row);
@@ -132,7 +131,7 @@ export class Detail {
       "Paused since": row.paused_since && moment(row.paused_since),
       Ended: row.ended_at && moment(row.ended_at),
       "Last read": moment(row.seen_at),
-      "Last error": row.error ?? row.last_error,
+      "Last error": row.error ?? (row.last_error && `${row.last_error} (${moment(row.failed_at)})`),
       Intent: this.shown?.intent && `${this.shown.intent.intent}${this.shown.intent.idempotency_key ? `, key ${this.shown.intent.idempotency_key}` : ""}`,
     };
     const lines = Object.entries(facts).filter(([, value]) => value);
@@ -147,7 +146,7 @@ export class Detail {
 
   drawAnswer() {
     const { query, timeline, action } = this.shown;
-    element("detail-words").textContent = query.legacy ? `leads that the search ${JSON.stringify(query.legacy)} finds` : query.words;
+    element("detail-words").textContent = query.words ?? (query.legacy ? `leads that the search ${JSON.stringify(query.legacy)} finds` : "Close does not say.");
     element("detail-query").textContent = query.json === null ? "none" : JSON.stringify(query.json, null, 2);
     element("detail-json").textContent = JSON.stringify(action, null, 2);
     element("detail-timeline").replaceChildren(

@@ -6,6 +6,7 @@ const DAY = 24 * HOUR;
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const moments = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const days = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "numeric", minute: "2-digit" });
 const clocks = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 
 export const KINDS = {
@@ -15,6 +16,12 @@ export const KINDS = {
   sequence_subscription: "sequence",
   export: "export",
 };
+
+/** What an action is: its kind, and what it does. An id of a template stays as it is; words of the service lose their `_`. */
+export function title({ kind, label }) {
+  if (label === null) return KINDS[kind];
+  return `${KINDS[kind]} · ${kind === "email" ? label : label.replaceAll("_", " ")}`;
+}
 
 /** A count, its thousands apart by a narrow space that breaks no line. */
 export function count(number) {
@@ -53,9 +60,15 @@ export function moment(text) {
   return text === null ? "–" : moments.format(new Date(text));
 }
 
-/** The time of day alone. */
-export function clock(text) {
-  return clocks.format(new Date(text));
+/** When something ended: today the time is enough, before today the day belongs to it. */
+export function day(text, now) {
+  const then = new Date(text);
+  return then.toDateString() === new Date(now).toDateString() ? clocks.format(then) : days.format(then);
+}
+
+/** The time of day alone, of ISO text or of Unix seconds. */
+export function clock(instant) {
+  return clocks.format(typeof instant === "number" ? instant * 1000 : new Date(instant));
 }
 
 /** How long ago an instant was: `just now`, `2m 05s ago`. */

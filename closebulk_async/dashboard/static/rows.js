@@ -1,7 +1,7 @@
 // A list of actions: a line for each, drawn when there is time, those that can be seen first.
 
 import { Chart, ratesOf } from "./charts.js";
-import { KINDS, count, duration, moment, percent, rate, shortId } from "./format.js";
+import { count, day, duration, percent, rate, shortId, title } from "./format.js";
 import { hasEnded } from "./store.js";
 
 const SLICE = 6; // milliseconds of a frame for all that is drawn: the browser needs the rest for layout and paint.
@@ -14,6 +14,12 @@ function write(node, text) {
 /** Status, as people read it: the service's word, or what is wrong with following it. */
 export function wordOf(row) {
   return row.phase === "lost" ? "lost" : (row.status ?? "unknown");
+}
+
+/** What keeps it from being followed, for as long as it does: an error that a good poll came after is over. */
+export function problemOf(row) {
+  if (row.error !== null) return row.error;
+  return row.last_error !== null && row.failed_at !== null && row.failed_at >= row.seen_at ? row.last_error : "";
 }
 
 /** Seconds until it ends, as of now: between two polls the estimate of the last one is counted down. */
@@ -57,14 +63,13 @@ class RowView {
 
   draw(now) {
     const { row, parts } = this;
-    const name = row.label === null ? KINDS[row.kind] : `${KINDS[row.kind]} · ${row.label.replaceAll("_", " ")}`;
-    write(parts.name, name);
+    write(parts.name, title(row));
     write(parts.badge, wordOf(row));
     parts.badge.dataset.phase = row.phase;
     fill(parts.bar, row);
     write(parts.share, row.fraction === null ? "" : percent(row.fraction));
     write(parts.counts, countsOf(row));
-    const problem = row.error ?? row.last_error ?? "";
+    const problem = problemOf(row);
     write(parts.problem, problem);
     parts.problem.hidden = problem === "";
     this.drawTimes(now);
@@ -76,7 +81,7 @@ class RowView {
     const { row, parts } = this;
     if (hasEnded(row)) {
       write(parts.rate, "");
-      write(parts.eta, row.ended_at === null ? "" : moment(row.ended_at));
+      write(parts.eta, row.ended_at === null ? "" : day(row.ended_at, now));
       return;
     }
     const left = secondsLeft(row, now);

@@ -1,0 +1,386 @@
+"""The state of the dashboard: one card for each action, versions, and what has changed since which of them.
+
+Pure: no network, no loop, and time comes in. A version is a number that each change raises; each card keeps that of its
+own last change. So whoever says which version they have gets what has changed since, however long they were away, and
+nobody keeps a queue for them.
+"""
+
+from __future__ import annotations
+
+import secrets
+from bisect import bisect_right, insort
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
+
+import attrs
+
+from closebulk_async.errors import BulkActionFailed, BulkActionPaused, CloseBulkError
+from closebulk_async.models import Job, JobRef, Phase
+from closebulk_async.progress import count_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from closebulk_async.intents import Intent
+    from closebulk_async.progress import Progress
+
+CardPhase: TypeAlias = Literal["running", "paused", "done", "failed", "lost"]
+"""`lost`: following it has failed, so that nobody knows whether it still runs."""
+
+CARD_PHASES: tuple[CardPhase, ...] = ("running", "paused", "done", "failed", "lost")
+
+MOST_ENDED = 500
+"""Cards of actions that have ended or are lost. Beyond, the one that ended first goes."""
+
+MOST_SAMPLES = 120
+"""Points of a chart of throughput: as many as a small one has pixels for."""
+
+MOST_MOMENTS = 50
+"""Changes of status that a timeline keeps: an action has about five, unless somebody pauses it again and again."""
+
+MOST_REMOVED = 1000
+"""Removed cards that are remembered: who was away for longer gets everything anew."""
+
+UNSEEN_FOR = timedelta(seconds=60)
+"""Where polls show nothing new, a card tells so rarely that they were answered."""
+
+_PHASES: dict[Phase, CardPhase] = {
+    Phase.RUNNING: "running",
+    Phase.AT_REST: "paused",
+    Phase.DONE: "done",
+    Phase.FAILED: "failed",
+}
+
+
+class Sample(NamedTuple):
+    """How many objects were processed at an instant (seconds since 1970), and with which version that came."""
+
+    at: float
+    processed: int
+    version: int
+
+
+class Moment(NamedTuple):
+    """When a status was first seen."""
+
+    status: str | None
+    at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class Link:
+    """Whether Close answers: since when it is so, and when it last did."""
+
+    status: Literal["connecting", "ok", "error"]
+    since: datetime
+    message: str | None = None
+    last_ok_at: datetime | None = None
+
+
+@attrs.define(kw_only=True, eq=False)
+class Card:
+    """What is known of one action. Only the board changes it."""
+
+    ref: JobRef[Any]
+    job: Job
+    phase: CardPhase
+    seen_at: datetime
+    """The latest good poll."""
+    version: int = 0
+    processed: int = 0
+    total: int | None = None
+    fraction: float | None = None
+    rate: float | None = None
+    eta: float | None = None
+    paused_since: datetime | None = None
+    ended_at: datetime | None = None
+    last_error: str | None = None
+    failed_at: datetime | None = None
+    """The latest bad poll that was told of; before `seen_at`, it is over."""
+    error: str | None = None
+    samples: list[Sample] = attrs.field(factory=list)
+    timeline: list[Moment] = attrs.field(factory=list)
+    told_at: datetime | None = None
+    """The `seen_at` of its version."""
+    is_followed: bool = False
+    """A watch has told of it."""
+    polls: int = 0
+    failure: CloseBulkError | None = None
+    """The error of `last_error` itself: another one with the same words is another failed poll."""
+    kept_by: datetime | None = None
+    """By this it stands among those that have ended; None while it goes on."""
+
+    @classmethod
+    def of(cls, job: Job, *, now: datetime) -> Self:
+        """What an action shows by itself. No card of a board's."""
+        card = cls(ref=job.ref, job=job, phase="running", seen_at=now)
+        _show(card, job, now=now)
+        return card
+
+    @property
+    def status(self) -> str | None:
+        """The service's word; None also where no poll has shown the action."""
+        status: str | None = getattr(self.job, "status", None)
+        return status
+
+    @property
+    def is_live(self) -> bool:
+        """Whether somebody follows it."""
+        return self.phase in {"running", "paused"} and self.error is None
+
+    def samples_since(self, version: int) -> Sequence[Sample]:
+        """Those that came after a version."""
+        return self.samples[bisect_right(self.samples, version, key=attrgetter("version")) :]
+
+
+@attrs.frozen
+class Changes:
+    """What has changed between two versions. With `is_reset` it is everything that there is."""
+
+    since: int
+    version: int
+    is_reset: bool
+    cards: Sequence[Card]
+    removed: Sequence[str]
+
+
+class Board:
+    """All cards."""
+
+    def __init__(self, *, now: datetime, most_ended: int = MOST_ENDED, most_removed: int = MOST_REMOVED) -> None:
+        """Know nothing. Versions of another board, before a restart say, are told from its own by the epoch."""
+        self._most_ended = most_ended
+        self._most_removed = most_removed
+        self.epoch = secrets.token_hex(8)
+        self.version = 0
+        self.link = Link(status="connecting", since=now)
+        self.starts: tuple[Intent, ...] | None = None
+        """Open starts of the journal that have no action; None without a durable journal."""
+        self._cards: OrderedDict[JobRef[Any], Card] = OrderedDict()
+        """The one that changed last comes last."""
+        self._ended: list[tuple[datetime, str, JobRef[Any]]] = []
+        self._removed: deque[tuple[int, JobRef[Any]]] = deque()
+        self._forgotten = 0
+        """The version of the newest removal that is remembered no more."""
+
+    # What is read ---------------------------------------------------------------------------------------------------
+
+    @property
+    def cards(self) -> Iterator[Card]:
+        """All of them, in the order of their last change."""
+        return iter(self._cards.values())
+
+    def find(self, ref: JobRef[Any]) -> Card | None:
+        """The card of an action, if there is one."""
+        return self._cards.get(ref)
+
+    def name_version(self, version: int) -> str:
+        """A version as text, which no other board takes for one of its own."""
+        return f"{self.epoch}:{version}"
+
+    def parse_version(self, text: str | None) -> int | None:
+        """The version that a text names; None where it is none of this board's."""
+        epoch, colon, number = (text or "").partition(":")
+        if not colon or epoch != self.epoch or not (number.isascii() and number.isdigit()):
+            return None
+        version = int(number[: len(str(self.version)) + 1])  # a number of a million digits takes a second to read
+        return version if version <= self.version else None
+
+    def changes_since(self, version: int | None) -> Changes:
+        """What has changed since a version; everything where that is None or too long ago."""
+        if version is None or version < self._forgotten:
+            return Changes(0, self.version, is_reset=True, cards=list(self._cards.values()), removed=())
+        cards = []
+        for card in reversed(self._cards.values()):
+            if card.version <= version:
+                break
+            cards.append(card)
+        cards.reverse()
+        removed = []
+        for at, ref in reversed(self._removed):
+            if at <= version:
+                break
+            if ref not in self._cards:  # it may have come back
+                removed.append(str(ref))
+        return Changes(version, self.version, is_reset=False, cards=cards, removed=list(dict.fromkeys(removed)))
+
+    # What polls show ------------------------------------------------------------------------------------------------
+
+    def note_progress(self, progress: Progress[Any], *, now: datetime) -> bool | None:
+        """Take in a step of a watch. True where it tells of a good poll, False of a bad one, None of neither."""
+        card = self._cards.get(progress.ref)
+        is_first = card is None
+        if card is None:
+            card = Card(ref=progress.ref, job=progress.action, phase="running", seen_at=now)
+        answered = _tell_answer(card, progress, is_first=is_first)
+        error_is_new = progress.last_error is not card.failure
+        card.is_followed, card.polls, card.failure = True, progress.polls, progress.last_error
+        if answered:
+            card.seen_at = now
+        if error_is_new and progress.last_error is not None:
+            card.failed_at = now
+        is_stale = card.told_at is None or card.seen_at - card.told_at >= UNSEEN_FOR
+        if is_first or progress.changed or progress.is_final or error_is_new or is_stale:
+            _fill(card, progress)
+            self._put(card, now=now)
+        return answered
+
+    def note_job(self, job: Job, *, now: datetime) -> None:
+        """Take in a row of a list, which may be older than what is known: it tells only of what nobody follows."""
+        card = self._cards.get(job.ref)
+        if card is not None:
+            is_known = card.phase in {"done", "failed"} or (card.is_live and card.is_followed)
+            if is_known or not job.is_final:
+                return
+        ended_at = _read_end(job) or now if job.is_final else None
+        if card is None:
+            if ended_at is not None and self._is_too_old(ended_at):
+                return
+            card = Card(ref=job.ref, job=job, phase="running", seen_at=now)
+        card.ended_at = ended_at
+        _show(card, job, now=now)
+        self._put(card, now=now)
+
+    def note_change(self, job: Job, *, now: datetime) -> Card:
+        """Take in an action as the answer to a pause or a resumption has it."""
+        card = self._cards.get(job.ref) or Card(ref=job.ref, job=job, phase="running", seen_at=now)
+        _show(card, job, now=now)
+        self._put(card, now=now)
+        return card
+
+    def _put(self, card: Card, *, now: datetime) -> None:
+        """Make what a card shows now its next version."""
+        self.version += 1
+        card.version, card.told_at = self.version, card.seen_at
+        card.ended_at = (card.ended_at or now) if _was_read(card.job) and card.job.is_final else None
+        _add_sample(card, now=card.ended_at or now)
+        _add_moment(card, now=card.ended_at or now)
+        self._cards[card.ref] = card
+        self._cards.move_to_end(card.ref)
+        self._keep(card)
+
+    def _keep(self, card: Card) -> None:
+        """Let the oldest of those that have ended go where they are too many."""
+        by = card.ended_at or card.seen_at if not card.is_live else None
+        if by != card.kept_by:
+            if card.kept_by is not None:
+                self._ended.remove((card.kept_by, str(card.ref), card.ref))
+            if by is not None:
+                insort(self._ended, (by, str(card.ref), card.ref), key=_BY_END)
+            card.kept_by = by
+        while len(self._ended) > self._most_ended:
+            _, _, ref = self._ended.pop(0)
+            del self._cards[ref]
+            self.version += 1
+            self._removed.append((self.version, ref))
+            if len(self._removed) > self._most_removed:
+                self._forgotten, _ = self._removed.popleft()
+
+    def _is_too_old(self, ended_at: datetime) -> bool:
+        return len(self._ended) >= self._most_ended and ended_at <= self._ended[0][0]
+
+    # What else there is to tell -------------------------------------------------------------------------------------
+
+    def note_answer(self, *, now: datetime) -> None:
+        """Close has answered."""
+        if self.link.status == "ok":
+            self.link = attrs.evolve(self.link, last_ok_at=now)  # that alone is worth no version
+        else:
+            self.link = Link(status="ok", since=now, last_ok_at=now)
+            self.version += 1
+
+    def note_failure(self, message: str, *, now: datetime) -> None:
+        """Close cannot be talked to, or refuses to."""
+        if self.link.status == "error" and self.link.message == message:
+            return
+        since = self.link.since if self.link.status == "error" else now
+        self.link = Link(status="error", since=since, message=message, last_ok_at=self.link.last_ok_at)
+        self.version += 1
+
+    def note_starts(self, starts: Sequence[Intent]) -> None:
+        """What the journal holds open without an action."""
+        if self.starts != (starts := tuple(starts)):
+            self.starts = starts
+            self.version += 1
+
+
+_BY_END = itemgetter(0, 1)
+
+
+def _tell_answer(card: Card, progress: Progress[Any], *, is_first: bool) -> bool | None:
+    if progress.last_error is not card.failure and progress.last_error is not None:
+        return False
+    if progress.error is not None and not isinstance(progress.error, BulkActionFailed | BulkActionPaused):
+        return False
+    return True if is_first or progress.changed or progress.polls > card.polls else None
+
+
+def _fill(card: Card, progress: Progress[Any]) -> None:
+    """Show a progress on a card. Counters never run back, also where a watch began anew."""
+    if _was_read(progress.action):  # else no poll has shown it, and what was known before stays
+        card.job = progress.action
+        card.processed = max(card.processed, progress.n_objects_processed)
+        card.total = card.total if progress.n_objects is None else progress.n_objects
+        card.fraction = _divide(card)
+        card.paused_since = progress.paused_since
+    card.rate, card.eta = progress.rate, None if progress.eta is None else progress.eta.total_seconds()
+    card.last_error = None if progress.last_error is None else str(progress.last_error)
+    card.error = None if progress.error is None else str(progress.error)
+    card.phase = _PHASES[card.job.phase] if _was_read(card.job) else "running"
+    if progress.error is not None and not isinstance(progress.error, BulkActionFailed | BulkActionPaused):
+        card.phase = "lost"
+    if card.phase not in {"running", "paused"}:
+        card.rate = card.eta = None
+
+
+def _show(card: Card, job: Job, *, now: datetime) -> None:
+    """Show what one answer has of an action."""
+    processed, total = count_objects(job)
+    card.job, card.phase, card.error, card.seen_at = job, _PHASES[job.phase], None, now
+    card.processed = max(processed, card.processed)
+    card.total = card.total if total is None else total
+    card.fraction = _divide(card)
+    if card.phase != "running":
+        card.rate = card.eta = None
+    if card.phase != "paused":
+        card.paused_since = None
+    elif card.paused_since is None:
+        card.paused_since = getattr(job, "date_updated", None)
+
+
+def _was_read(job: Job) -> bool:
+    """Whether an answer has shown it: of one that no poll has found there is only the ref."""
+    return hasattr(job, "status")
+
+
+def _divide(card: Card) -> float | None:
+    if card.job.is_done:
+        return 1.0
+    return min(1.0, card.processed / card.total) if card.total else None
+
+
+def _read_end(job: Job) -> datetime | None:
+    """When a job ended that was not seen to: the service says only when it last touched it."""
+    return getattr(job, "date_updated", None) or getattr(job, "date_created", None)
+
+
+def _add_sample(card: Card, *, now: datetime) -> None:
+    samples, sample = card.samples, Sample(now.timestamp(), card.processed, card.version)
+    if len(samples) > 1 and samples[-2].processed == samples[-1].processed == sample.processed:
+        samples[-1] = sample  # of a rest its two ends are enough
+        return
+    samples.append(sample)
+    if len(samples) > MOST_SAMPLES:
+        older = len(samples) // 2
+        samples[:older] = samples[:older:2]
+
+
+def _add_moment(card: Card, *, now: datetime) -> None:
+    if not _was_read(card.job) or (card.timeline and card.timeline[-1].status == card.status):
+        return
+    card.timeline.append(Moment(card.status, now))
+    if len(card.timeline) > MOST_MOMENTS:
+        del card.timeline[1]  # the first one says since when it is known

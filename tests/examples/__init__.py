@@ -1,0 +1,1 @@
+"""The programs of `examples/`, each run as its reader would run it."""
