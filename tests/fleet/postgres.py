@@ -138,7 +138,7 @@ class PostgresServer:
 @pytest.fixture(scope="session")
 def running_postgres() -> Iterator[PostgresServer]:
     """The server of this process of pytest."""
-    binaries = _binaries()
+    binaries = find_binaries()
     if binaries is None:
         reason = "there is no PostgreSQL on this machine (Debian: apt-get install postgresql)"
         if os.environ.get("CI"):
@@ -187,7 +187,7 @@ def fleet_database(postgres: PostgresServer, fleet_template: str) -> Iterator[st
     postgres.drop_database(name)
 
 
-def _binaries() -> Path | None:
+def find_binaries() -> Path | None:
     """Where the newest `initdb` is: on the path, or where Debian keeps it."""
     on_path = shutil.which("initdb")
     if on_path is not None:
