@@ -211,6 +211,11 @@ class Fleet:
             async for progress in steps:
                 yield progress
 
+    async def active(self, *, account: str = "default") -> list[JobRef[Any]]:
+        """What the fleet polls now, of all kinds."""
+        self._check_open()
+        return [ref_of(row) for row in await self._store.ask(tables.REFS, account=account, since=0.0)]
+
     async def get(self, ref: ActionLike[Any], *, account: str = "default") -> Job:
         """The action as it is now, read from Close."""
         client = await self._client(account)

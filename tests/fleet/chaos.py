@@ -26,7 +26,7 @@ from closebulk_async import CloseBulk, PollPolicy
 from closebulk_async.errors import CloseBulkError
 from closebulk_async.integrations.fleet_setup import prepare
 from closebulk_async.integrations.procrastinate import Fleet
-from closebulk_async.models import BULK_KINDS, JobRef, Kind
+from closebulk_async.models import BULK_KINDS, JobRef
 from closebulk_async.simulator import Plan, Simulator, faults
 from tests.fleet.postgres import PostgresServer, find_binaries
 from tests.stage import KEYWORDS, QUERY
@@ -50,7 +50,7 @@ POLL = PollPolicy(floor=0.5, ceiling=5.0)
 def make_fleet(options: argparse.Namespace) -> Fleet:
     """The same for each process of a run."""
 
-    def make_client(account: str, **wiring: Any) -> CloseBulk:  # noqa: ARG001 - one organization
+    def make_client(account: str, **wiring: Any) -> CloseBulk:
         return CloseBulk(options.key, base_url=options.base_url, poll=POLL, **wiring)
 
     return Fleet(options.database, make_client, poll=POLL)
@@ -59,7 +59,6 @@ def make_fleet(options: argparse.Namespace) -> Fleet:
 async def work(options: argparse.Namespace) -> None:
     """Be a worker until it is told to end."""
     async with make_fleet(options) as fleet:
-        print("works", flush=True)
         await fleet.work(handles_signals=True)
 
 
@@ -106,7 +105,7 @@ class Run:
 
 
 def keywords_of(number: int) -> dict[str, Any]:
-    """Those of a start that differs from all others in what responses show: the number of leads that it is capped at."""
+    """Those of a start that differs from all others in what responses show: how many leads it may act on."""
     kind = BULK_KINDS[number % len(BULK_KINDS)]
     return {"s_query": QUERY, **KEYWORDS[kind], "results_limit": 1000 + number}
 
@@ -190,7 +189,7 @@ async def ask_all(
     try:
         await disturb(workers, server, run, disturbances=disturbances, pause=pause)
         # A start that has not had its turn yet is not stuck: the minute begins when the last one is under way.
-        while places.locked() and len(run.ended) < starts - AT_ONCE:
+        while len(run.ended) < starts - AT_ONCE:  # noqa: ASYNC110 - a program, which has time
             await asyncio.sleep(0.1)
         await asyncio.wait(tasks, timeout=STUCK_AFTER)
     finally:
@@ -246,11 +245,10 @@ def main() -> int:
         for number in range(options.runs):
             random.seed(options.seed + number)
             figures = asyncio.run(
-                run_chaos(
-                    server, starts=options.starts, disturbances=options.disturbances, pause=options.pause
-                )
+                run_chaos(server, starts=options.starts, disturbances=options.disturbances, pause=options.pause)
             )
-            print(json.dumps(figures), flush=True)
+            sys.stdout.write(f"{json.dumps(figures)}\n")
+            sys.stdout.flush()
             are_well = are_well and is_well(figures)
     finally:
         server.remove()

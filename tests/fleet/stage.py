@@ -58,8 +58,8 @@ class FleetStage:
 
     @property
     def posts(self) -> int:
-        """How many POSTs have arrived."""
-        return sum(request.method == "POST" for request in self.sim.requests)
+        """How many POSTs have arrived that start something."""
+        return sum(request.method == "POST" and "/bulk_action/" in request.path for request in self.sim.requests)
 
     @property
     def reads(self) -> int:
