@@ -27,7 +27,7 @@ from closebulk_async.errors import CloseBulkError
 from closebulk_async.integrations.fleet_setup import prepare
 from closebulk_async.integrations.procrastinate import Fleet
 from closebulk_async.models import BULK_KINDS, JobRef
-from closebulk_async.simulator import Plan, Simulator, faults
+from closebulk_async.simulator import Plan, Request, Simulator, faults
 from tests.fleet.postgres import PostgresServer, find_binaries
 from tests.stage import KEYWORDS, QUERY
 
@@ -212,8 +212,17 @@ def judge(run: Run, sim: Simulator, *, starts: int) -> dict[str, Any]:
         "lost": sum(count == 0 for count in there),
         "stuck": starts - len(run.ended),
         "errors": dict(run.errors),
-        "requests": len(sim.requests),
+        "requests": dict(Counter(describe(request) for request in sim.requests)),
     }
+
+
+def describe(request: Request) -> str:
+    """What kind of request it is."""
+    if request.method == "POST":
+        return "starts"
+    if "/bulk_action/" not in request.path:
+        return "others"
+    return "pages" if request.path.rstrip("/").count("/") <= request.path.count("bulk_action/") + 3 else "items"
 
 
 def is_well(figures: dict[str, Any]) -> bool:
