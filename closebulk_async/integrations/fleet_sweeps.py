@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,8 @@ class Sweep:
         self._stopping = stopping
         self._watcher = self._make_watcher(client)
         self._keepers: dict[str, Keeper] = {}
+        self._ended: dict[str, float] = {}
+        """What has ended in this shift: an action for good, following it until it is asked for after that instant."""
         self._dirty: dict[str, Keeper] = {}
         self._is_dirty = asyncio.Event()
         self._is_due = asyncio.Event()
@@ -171,6 +174,8 @@ class Sweep:
         rows = await self._store.ask(tables.ACTIVE, **self._place, since=self._looked_at - OVERLAP)
         for row in rows:
             self._looked_at = max(self._looked_at, row["urged_at"])
+            if row["urged_at"] <= self._ended.get(row["id"], 0.0):
+                continue  # that is about to be written, or was when this was read
             keeper = self._keepers.get(row["id"])
             if keeper is None:
                 self._follow(row)
@@ -253,6 +258,7 @@ class Sweep:
             if keeper.watch.meter is not None:
                 keeper.shown = keeper.watch.meter.action
             if poll["is_final"] or poll["failure"] is not None:
+                self._ended[keeper.watch.ref.id] = math.inf if poll["is_final"] else poll["failed_at"]
                 self._keepers.pop(keeper.watch.ref.id, None)
         news = News(what="moved", ids=told, **self._place).to_text() if told else None
         written = await self._store.ask(
