@@ -22,6 +22,9 @@ def dashboard(
             metavar="FILE", envvar="CLOSEBULK_JOURNAL", exists=True, dir_okay=False, help="Show its open starts too."
         ),
     ] = None,
+    fleet: Annotated[
+        bool, typer.Option("--fleet", help="Show what the fleet of CLOSEBULK_DATABASE polls; ask Close nothing.")
+    ] = False,
     allow_control: Annotated[
         bool, typer.Option("--allow-control", help="Let those who see it pause and resume actions.")
     ] = False,
@@ -44,5 +47,10 @@ def dashboard(
     from closebulk_async.cli.dashboards import Serving
 
     return Serving(
-        host=host, port=port, journal=journal, allows_control=allow_control, allowed_hosts=tuple(allow_host or ())
+        host=host,
+        port=port,
+        journal=journal,
+        allows_control=allow_control,
+        allowed_hosts=tuple(allow_host or ()),
+        shows_fleet=fleet,
     ).run()

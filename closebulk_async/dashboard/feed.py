@@ -85,13 +85,17 @@ class Feed:
 
     async def run(self) -> None:
         """Read until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for work in self._works():
+                group.create_task(self._go_on(work), name="closebulk_async dashboard")
+
+    def _works(self) -> Sequence[Callable[[], Awaitable[None]]]:
+        """What is done all the time."""
         works: list[Callable[[], Awaitable[None]]] = [self._look_back, self._follow_left, self._listen]
         works += [partial(self._follow_kind, kind) for kind in Kind]
         if self._close.journal.is_durable:
             works.append(self._read_journal)
-        async with asyncio.TaskGroup() as group:
-            for work in works:
-                group.create_task(self._go_on(work), name="closebulk_async dashboard")
+        return works
 
     def follow_again(self, *refs: JobRef[Any]) -> None:
         """Follow what nobody follows any more."""
@@ -157,13 +161,16 @@ class Feed:
     async def _follow(self, refs: Sequence[JobRef[Any]]) -> None:
         self._followed_again.update(refs)
         try:
-            await self._take(self._close.watch(*refs, heartbeat=HEARTBEAT))
+            await self._take(self._watch(refs))
         except CloseBulkError as exc:
             self._note_failure(exc)
             self._followed_again.difference_update(refs)
             self.follow_again(*refs)
         finally:
             self._followed_again.difference_update(refs)
+
+    def _watch(self, refs: Sequence[JobRef[Any]]) -> AsyncGenerator[Progress[Any], None]:
+        return self._close.watch(*refs, heartbeat=HEARTBEAT)
 
     async def _read_journal(self) -> None:
         """What is open in the journal."""

@@ -80,6 +80,10 @@ URGE = f"""WITH urged AS (UPDATE closebulk.actions SET urged_at = {_NOW}, failur
     SELECT pg_notify('{NEWS}', %(news)s) AS told FROM urged LIMIT 1"""  # noqa: S608 - constants
 REFS = """SELECT kind, id FROM closebulk.actions WHERE account = %(account)s AND NOT is_final AND failure IS NULL
     AND registered_at > %(since)s"""
+RECENT = """SELECT kind, id, snapshot FROM closebulk.actions WHERE account = %(account)s AND snapshot IS NOT NULL
+    ORDER BY changed_at DESC LIMIT %(limit)s"""
+BLAME = """UPDATE closebulk.actions SET failures = failures + 1, last_error = %(error)s
+    WHERE account = %(account)s AND kind = %(kind)s AND NOT is_final AND failure IS NULL"""
 ACTIVE_WITHOUT_JOB = """SELECT account, kind FROM (SELECT DISTINCT account, kind FROM closebulk.actions
         WHERE NOT is_final AND failure IS NULL) AS active
     WHERE NOT EXISTS (SELECT 1 FROM procrastinate_jobs WHERE status IN ('todo', 'doing')

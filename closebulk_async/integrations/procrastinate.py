@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
-from contextlib import AsyncExitStack, aclosing, suppress
+from contextlib import AsyncExitStack, aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast, overload
 
 try:
-    from procrastinate import App, Blueprint, PsycopgConnector
-    from procrastinate.exceptions import AlreadyEnqueued
-    from procrastinate.retry import BaseRetryStrategy, RetryDecision
+    from procrastinate import App, PsycopgConnector
+    from procrastinate.exceptions import AppNotOpen
 except ImportError as exc:
     message = "procrastinate is not installed: pip install 'closebulk-async[fleet]'"
     raise ImportError(message, name=exc.name) from exc
@@ -22,10 +20,10 @@ from closebulk_async.errors import InvalidRequestError
 from closebulk_async.integrations import fleet_tables as tables
 from closebulk_async.integrations.fleet_accounts import Accounts, ClientFactory
 from closebulk_async.integrations.fleet_news import News, Newsroom
-from closebulk_async.integrations.fleet_starts import CLASSES, DoubtfulStartError, Starts, ref_of
+from closebulk_async.integrations.fleet_rows import action_of
+from closebulk_async.integrations.fleet_starts import CLASSES, ref_of
 from closebulk_async.integrations.fleet_store import Store
-from closebulk_async.integrations.fleet_sweeps import Sweep
-from closebulk_async.integrations.fleet_tending import Tending
+from closebulk_async.integrations.fleet_tasks import Tasks
 from closebulk_async.integrations.fleet_waits import RowWatcher
 from closebulk_async.models import Job, JobRef, Kind, parse_kind
 from closebulk_async.operations import read_wait_options, to_ref, to_snapshot
@@ -36,53 +34,18 @@ from closebulk_async.waiting import Wait
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from procrastinate.jobs import Job as Task
     from psycopg import AsyncConnection
 
+    from closebulk_async.client import CloseBulk
     from closebulk_async.models import BulkAction
     from closebulk_async.operations import ActionLike, WaitKeywords
     from closebulk_async.progress import Progress
-
-logger = logging.getLogger("closebulk_async")
-
-HEARTBEAT = 2.0
-"""Seconds between two signs of life of a worker."""
-
-STALLED_AFTER = 6.0
-"""Seconds of silence after which its tasks go to others: three signs missed. A worker that was merely slow does no harm
-by that: a start is single by its intent, and a shift of polls that is taken over writes nothing any more."""
-
-TEND = "* * * * * */2"
-"""Every two seconds somebody looks after what is broken. With all others: at most 12 seconds from a kill to the next
-poll."""
-
-FETCH_EVERY = 1.0
-"""Seconds between two looks for tasks of which nobody is told: those that were given back."""
-
-SWEEPS_AT_ONCE = 256
-"""Kinds and organizations that one worker polls at the same time. Almost all of the time they sleep."""
-
-GIVE_UP_AFTER = 30.0
-"""Seconds for which a worker that ends waits for its tasks. A start whose POST may have left is waited for in any
-case."""
-
-RESTART_AFTER = 0.5
-"""Seconds before a worker that failed, because PostgreSQL was restarted, begins anew."""
 
 POOL_SIZE = 12
 """Connections of one process, at most; besides there are those that listen and those that prove who lives."""
 
 FOLLOW_NEW = 2.0
 """Seconds between two looks for actions that are new, for `watch_active`."""
-
-
-class _LaterAndLater(BaseRetryStrategy):
-    """For starts in doubt: the one who sent it may be stopped, and says what became of it when it goes on."""
-
-    def get_retry_decision(self, *, exception: BaseException, job: Task) -> RetryDecision | None:
-        if not isinstance(exception, DoubtfulStartError):
-            return None
-        return RetryDecision(retry_in={"seconds": int(min(60, 2 ** min(job.attempts, 6)))})
 
 
 class Fleet:
@@ -113,23 +76,22 @@ class Fleet:
             kind = type(self._app.connector).__name__
             message = f"a fleet needs an app with a PsycopgConnector, and this one has a {kind}"
             raise InvalidRequestError(message)
-        self._owns_app = isinstance(app, str)
         self._factory = client_factory
-        self._queue = queue
         self._poll = poll
         self._keep = to_seconds(keep, name="keep")
         self._clock = SystemClock() if clock is None else clock
         self._stack: AsyncExitStack | None = None
-        self._stopping = asyncio.Event()
         self._watchers: dict[str, RowWatcher] = {}
-        self._register_tasks()
+        self._tasks = Tasks(self._app, queue, clock=self._clock)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             connector = cast("PsycopgConnector", self._app.connector)
-            if self._owns_app or connector._async_pool is None:  # noqa: SLF001 - nothing else says whether it is open
+            try:
+                pool = connector.pool
+            except AppNotOpen:
                 await stack.enter_async_context(self._app.open_async())
-            pool = connector.pool
+                pool = connector.pool
             self._store = Store(pool, clock=self._clock)
             self._newsroom = Newsroom(pool)
             self._accounts = Accounts(self._factory, pool, clock=self._clock)
@@ -137,20 +99,7 @@ class Fleet:
             self._offset = await self._store.offset()
             await self._newsroom.open()
             stack.push_async_callback(self._newsroom.aclose)
-            self._starts = Starts(
-                self._store, self._newsroom, self._accounts, defer=self._defer_start, follow=self._follow
-            )
-            self._tending = Tending(
-                self._app,
-                self._store,
-                clock=self._clock,
-                queues=[self._queue, self._sweeps],
-                stalled_after=STALLED_AFTER,
-                keep=self._keep,
-                defer_start=self._defer_start,
-                follow=self._follow,
-                repeats=frozenset({"closebulk:tend"}),
-            )
+            self._starts = self._tasks.open(self._store, self._newsroom, self._accounts, keep=self._keep)
             stack.push_async_callback(self._close_watchers)
             self._stack = stack.pop_all()
         return self
@@ -197,6 +146,17 @@ class Fleet:
         chosen = read_wait_options("wait_until_done", options)
         return Wait(self._watcher(account), to_ref(action), chosen, known=to_snapshot(action))
 
+    async def watch(
+        self, *actions: ActionLike[Any], account: str = "default", **options: Unpack[WaitKeywords]
+    ) -> AsyncGenerator[Progress[Any], None]:
+        """The steps of these actions in one stream, as `CloseBulk.watch` yields them."""
+        stream = Stream(self._watcher(account), read_wait_options("watch", options), raise_on_failure=False)
+        for action in actions:
+            stream.add(to_ref(action), known=to_snapshot(action))
+        async with aclosing(stream.run()) as steps:
+            async for progress in steps:
+                yield progress
+
     async def watch_active(
         self, *, account: str = "default", follow: bool = False, **options: Unpack[WaitKeywords]
     ) -> AsyncGenerator[Progress[Any], None]:
@@ -216,21 +176,32 @@ class Fleet:
         self._check_open()
         return [ref_of(row) for row in await self._store.ask(tables.REFS, account=account, since=0.0)]
 
+    async def recent(self, *, account: str = "default", limit: int = 100) -> list[Job]:
+        """What the fleet has polled, as it was last seen: what moved last comes first."""
+        self._check_open()
+        rows = await self._store.ask(tables.RECENT, account=account, limit=limit)
+        return [job for row in rows if (job := action_of(Kind(row["kind"]), row)) is not None]
+
+    async def client(self, account: str = "default") -> CloseBulk:
+        """The client of an organization, for what a fleet has no method for. It is the fleet's to close."""
+        self._check_open()
+        return await self._accounts.client(account)
+
     async def get(self, ref: ActionLike[Any], *, account: str = "default") -> Job:
         """The action as it is now, read from Close."""
-        client = await self._client(account)
+        client = await self.client(account)
         return cast("Job", await client.get(to_ref(ref)))
 
     async def pause(self, ref: ActionLike[Any], *, account: str = "default") -> Job:
         """Pause an action, as `CloseBulk.pause` does; whoever waits for it hears of that soon."""
-        client = await self._client(account)
+        client = await self.client(account)
         action = cast("Job", await client.pause(to_ref(ref)))
         await self._urge(action.ref, account)
         return action
 
     async def resume(self, ref: ActionLike[Any], *, account: str = "default") -> Job:
         """Let a paused action go on."""
-        client = await self._client(account)
+        client = await self.client(account)
         action = cast("Job", await client.resume(to_ref(ref)))
         await self._urge(action.ref, account)
         return action
@@ -252,104 +223,19 @@ class Fleet:
         `concurrency` is how many starts run at the same time. What runs is finished first; polls go to other workers.
         """
         self._check_open()
-        self._stopping.clear()
         loop = asyncio.get_running_loop()
-        if handles_signals:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self.stop)
-        crews = [
-            loop.create_task(self._work(self._queue, concurrency), name="closebulk_async worker"),
-            loop.create_task(self._work(self._sweeps, SWEEPS_AT_ONCE), name="closebulk_async worker"),
-        ]
+        numbers = (signal.SIGTERM, signal.SIGINT) if handles_signals else ()
+        for number in numbers:
+            loop.add_signal_handler(number, self.stop)
         try:
-            await self._stopping.wait()
+            await self._tasks.work(concurrency=concurrency)
         finally:
-            self._stopping.set()
-            for crew in crews:
-                crew.cancel()
-            await asyncio.wait(crews)
-            if handles_signals:
-                for number in (signal.SIGTERM, signal.SIGINT):
-                    loop.remove_signal_handler(number)
+            for number in numbers:
+                loop.remove_signal_handler(number)
 
     def stop(self) -> None:
         """Let `work` end."""
-        self._stopping.set()
-
-    async def _work(self, queue: str, concurrency: int) -> None:
-        while not self._stopping.is_set():
-            try:
-                await self._app.run_worker_async(
-                    queues=[queue],
-                    name=queue.replace(" ", "-"),
-                    concurrency=concurrency,
-                    fetch_job_polling_interval=FETCH_EVERY,
-                    shutdown_graceful_timeout=GIVE_UP_AFTER,
-                    delete_jobs="successful",
-                    install_signal_handlers=False,
-                    update_heartbeat_interval=HEARTBEAT,
-                    stalled_worker_timeout=STALLED_AFTER * 5,
-                )
-            except Exception as exc:  # noqa: BLE001 - whatever it is, a worker that is down helps nobody
-                logger.warning("a worker of the fleet failed, and begins anew: %s", exc)
-            await asyncio.sleep(RESTART_AFTER)
-
-    # Tasks ----------------------------------------------------------------------------------------------------------
-
-    @property
-    def _sweeps(self) -> str:
-        """Polls have workers of their own: neither they nor starts wait for the others to end."""
-        return f"{self._queue} polls"
-
-    def _register_tasks(self) -> None:
-        blueprint = Blueprint()
-
-        @blueprint.task(name="start", queue=self._queue, retry=_LaterAndLater())
-        async def start(*, start_id: str) -> None:
-            await self._starts.run(start_id)
-
-        @blueprint.task(name="sweep", queue=self._sweeps)
-        async def sweep(*, account: str, kind: str) -> None:
-            await self._sweep(account, Kind(kind))
-
-        @blueprint.periodic(cron=TEND, periodic_id=self._queue)
-        @blueprint.task(name="tend", queue=self._sweeps, queueing_lock=f"{self._queue} tend", priority=1)
-        async def tend(timestamp: int) -> None:  # noqa: ARG001 - the engine says when it was due
-            await self._tending.run()
-
-        self._app.add_tasks_from(blueprint, namespace="closebulk")
-
-    async def _sweep(self, account: str, kind: Kind) -> None:
-        client = await self._accounts.client(account)
-        sweep = Sweep(
-            client,
-            self._store,
-            self._newsroom,
-            account=account,
-            kind=kind,
-            clock=self._clock,
-            stopping=self._stopping,
-        )
-        if await sweep.run():
-            await self._defer_sweep(account, kind)
-
-    async def _defer_start(self, id: str, connection: AsyncConnection[Any] | None = None) -> None:
-        lock = f"closebulk start {id}"
-        task = self._app.tasks["closebulk:start"]
-        with suppress(AlreadyEnqueued):
-            await task.configure(lock=lock, queueing_lock=lock, connection=connection).defer_async(start_id=id)
-
-    async def _follow(self, account: str, kind: Kind) -> None:
-        """See that somebody polls the kind."""
-        tasks = await self._app.job_manager.list_jobs_async(lock=_sweep_lock(account, kind))
-        if not any(task.status in {"todo", "doing"} for task in tasks):
-            await self._defer_sweep(account, kind)
-
-    async def _defer_sweep(self, account: str, kind: Kind) -> None:
-        lock = _sweep_lock(account, kind)
-        task = self._app.tasks["closebulk:sweep"]
-        with suppress(AlreadyEnqueued):
-            await task.configure(lock=lock, queueing_lock=lock).defer_async(account=account, kind=str(kind))
+        self._tasks.stop()
 
     # Parts ----------------------------------------------------------------------------------------------------------
 
@@ -357,10 +243,6 @@ class Fleet:
         if self._stack is None:
             message = "this fleet is not open: use it inside `async with fleet:`"
             raise InvalidRequestError(message)
-
-    async def _client(self, account: str) -> Any:  # noqa: ANN401 - the overloads of CloseBulk are for refs of one kind
-        self._check_open()
-        return await self._accounts.client(account)
 
     def _watcher(self, account: str) -> RowWatcher:
         self._check_open()
@@ -371,7 +253,7 @@ class Fleet:
                 offset=self._offset,
                 clock=self._clock,
                 policy=self._poll,
-                follow=self._follow,
+                follow=self._tasks.follow,
             )
             if self._stack is not None:
                 self._stack.enter_context(self._newsroom.reading(watcher.read))
@@ -407,7 +289,3 @@ def make_app(conninfo: str) -> App:
             conninfo=conninfo, min_size=2, max_size=POOL_SIZE, configure=configure, name="closebulk_async fleet"
         )
     )
-
-
-def _sweep_lock(account: str, kind: Kind) -> str:
-    return f"closebulk sweep {account} {kind}"

@@ -32,7 +32,7 @@ from tests.fleet.postgres import PostgresServer, find_binaries
 from tests.stage import KEYWORDS, QUERY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
 N_WORKERS = 3
 AT_ONCE = 12
@@ -42,8 +42,8 @@ POST_SECONDS = 0.2
 JOB_SECONDS = 3.0
 STUCK_AFTER = 60.0
 """Seconds after the last disturbance."""
-STOPPED_SECONDS = (1.0, 12.0)
-"""A worker counts as dead after six."""
+LONGEST_STOP = 12.0
+"""Seconds. A worker counts as dead after six, and its start as silent after twenty."""
 POLL = PollPolicy(floor=0.5, ceiling=5.0)
 
 
@@ -127,7 +127,9 @@ async def start_and_wait(fleet: Fleet, number: int, run: Run) -> None:
             await asyncio.sleep(0.5)
 
 
-async def disturb(workers: Workers, server: PostgresServer, run: Run, *, disturbances: int, pause: float) -> None:
+async def disturb(
+    workers: Workers, server: PostgresServer, run: Run, *, disturbances: int, pause: float, longest_stop: float
+) -> None:
     """Kill or stop a worker, at random moments; in the middle of it, restart the database."""
     stopped: set[asyncio.Task[None]] = set()
     loop = asyncio.get_running_loop()
@@ -138,7 +140,7 @@ async def disturb(workers: Workers, server: PostgresServer, run: Run, *, disturb
         victim = random.choice(workers.processes)
         if number % 3 == 2:
             run.stops += 1
-            stopped.add(loop.create_task(stop_for(victim, random.uniform(*STOPPED_SECONDS))))
+            stopped.add(loop.create_task(stop_for(victim, random.uniform(1.0, longest_stop))))
         else:
             run.kills += 1
             workers.kill(victim)
@@ -155,7 +157,9 @@ async def stop_for(process: subprocess.Popen[bytes], seconds: float) -> None:
         process.send_signal(signal.SIGCONT)
 
 
-async def run_chaos(server: PostgresServer, *, starts: int, disturbances: int, pause: float) -> dict[str, Any]:
+async def run_chaos(
+    server: PostgresServer, *, starts: int, disturbances: int, pause: float, longest_stop: float = LONGEST_STOP
+) -> dict[str, Any]:
     """One run, and its figures."""
     database = server.conninfo(server.create_database())
     await prepare(database)
@@ -169,15 +173,16 @@ async def run_chaos(server: PostgresServer, *, starts: int, disturbances: int, p
                 workers.add()
             options = argparse.Namespace(base_url=sim.base_url, key=sim.api_key, database=database)
             async with make_fleet(options) as fleet:
-                await ask_all(fleet, workers, server, run, starts=starts, disturbances=disturbances, pause=pause)
+                disturbing = disturb(
+                    workers, server, run, disturbances=disturbances, pause=pause, longest_stop=longest_stop
+                )
+                await ask_all(fleet, run, disturbing, starts=starts)
         finally:
             workers.close()
         return {**judge(run, sim, starts=starts), "seconds": round(time.monotonic() - began, 1)}
 
 
-async def ask_all(
-    fleet: Fleet, workers: Workers, server: PostgresServer, run: Run, *, starts: int, disturbances: int, pause: float
-) -> None:
+async def ask_all(fleet: Fleet, run: Run, disturbing: Coroutine[Any, Any, None], *, starts: int) -> None:
     """Ask for all starts while the workers are disturbed, and for as long afterwards as nothing may be stuck."""
     places = asyncio.Semaphore(AT_ONCE)
 
@@ -187,7 +192,7 @@ async def ask_all(
 
     tasks = [asyncio.create_task(one(number)) for number in range(starts)]
     try:
-        await disturb(workers, server, run, disturbances=disturbances, pause=pause)
+        await disturbing
         # A start that has not had its turn yet is not stuck: the minute begins when the last one is under way.
         while len(run.ended) < starts - AT_ONCE:  # noqa: ASYNC110 - a program, which has time
             await asyncio.sleep(0.1)
@@ -237,6 +242,7 @@ def main() -> int:
     parser.add_argument("--starts", type=int, default=300, help="(default: %(default)s)")
     parser.add_argument("--disturbances", type=int, default=18, help="two thirds kills (default: %(default)s)")
     parser.add_argument("--pause", type=float, default=4.0, help="seconds between two (default: %(default)s)")
+    parser.add_argument("--longest-stop", type=float, default=25.0, help="seconds (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=5, help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     for name in ("--role", "--base-url", "--key", "--database"):
@@ -253,9 +259,8 @@ def main() -> int:
         server.start()
         for number in range(options.runs):
             random.seed(options.seed + number)
-            figures = asyncio.run(
-                run_chaos(server, starts=options.starts, disturbances=options.disturbances, pause=options.pause)
-            )
+            chosen = {name: vars(options)[name] for name in ("starts", "disturbances", "pause", "longest_stop")}
+            figures = asyncio.run(run_chaos(server, **chosen))
             sys.stdout.write(f"{json.dumps(figures)}\n")
             sys.stdout.flush()
             are_well = are_well and is_well(figures)

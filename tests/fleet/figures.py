@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 WRITES = """SELECT xact_commit, tup_inserted, tup_updated, tup_deleted,
-    pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint AS wal FROM pg_stat_database WHERE datname = current_database()"""
+    pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint AS wal
+    FROM pg_stat_database WHERE datname = current_database()"""
 
 
 @asynccontextmanager
