@@ -24,6 +24,7 @@ READY_FOR_DEMO := $(if $(wildcard $(DEV)),$(DEV),$(DEMO))
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 CHAOS_ARGS ?=
+CHAOS_FLEET_ARGS ?=
 # `make lock UPGRADE=--upgrade` takes the newest versions; without it only what pyproject.toml asks for changes.
 UPGRADE ?=
 
@@ -36,7 +37,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots
+.PHONY: help demo test chaos chaos-fleet test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +59,9 @@ chaos: $(DEV) ## kill a thousand processes in the middle of a start, and try man
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 	@echo "== Starts, faults, crashes and processes in any order"
 	STARTS_TRIED=300 HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest --numprocesses 0 tests/test_start_machine.py
+
+chaos-fleet: $(DEV) ## kill and stop the workers of a fleet, and restart its database, in five long runs (needs PostgreSQL)
+	$(BIN)/python -m tests.fleet.chaos $(CHAOS_FLEET_ARGS)
 
 bench-starts: $(DEV) ## measure safe starts: second jobs beside the vendor's client, what the journal costs
 	$(BIN)/python -m benchmarks starts

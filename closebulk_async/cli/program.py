@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from closebulk_async.cli import exporting, journals, listing, login, serving, starting
+from closebulk_async.cli import exporting, fleets, journals, listing, login, serving, starting
 from closebulk_async.cli.calls import add_shared_options, calling
 from closebulk_async.cli.doctor import doctor
 from closebulk_async.cli.exits import ExitCode, code_of, complain, describe_crash, is_missing_key
@@ -202,6 +202,7 @@ async def _change(ref: JobRef[BulkAction], what: Literal["pause", "resume"], *, 
 
 app.add_typer(starting.app)
 app.add_typer(exporting.app)
+app.add_typer(fleets.app)
 app.command(epilog=examples("closebulk outcomes email:bulkemail_qmjJY85TS --csv outcomes.csv"))(outcomes)
 app.command(epilog=examples("closebulk recover --journal closebulk.db --watch"))(journals.recover)
 app.command(epilog=examples("closebulk adopt 2f0c... email:bulkemail_qmjJY85TS --journal closebulk.db"))(journals.adopt)

@@ -22,7 +22,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from closebulk_async.integrations.postgres import migrate
+from closebulk_async.integrations.fleet_setup import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,7 +179,7 @@ def fleet_template(running_postgres: PostgresServer) -> str:
     """A database with the tables of a fleet, for others to be made like it."""
     running_postgres.start()
     name = running_postgres.create_database()
-    asyncio.run(migrate(running_postgres.conninfo(name)))
+    asyncio.run(prepare(running_postgres.conninfo(name)))
     return name
 
 

@@ -1,0 +1,191 @@
+"""Starts and waits through a fleet, from the question in one process to the answer in another."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from closebulk_async import (
+    BulkActionFailed,
+    BulkActionPaused,
+    BulkEmail,
+    IdempotencyConflictError,
+    NotFoundError,
+    UnsafeQueryError,
+    WaitTimeout,
+)
+from closebulk_async.errors import BadRequestError, CloseBulkError, InvalidRequestError
+from closebulk_async.integrations.fleet_setup import prepare
+from closebulk_async.integrations.procrastinate import Fleet
+from closebulk_async.models import BULK_KINDS, JobRef, Kind
+from closebulk_async.simulator import Plan, faults
+from tests.fleet.stage import start
+from tests.stage import QUERY
+
+if TYPE_CHECKING:
+    from tests.fleet.stage import FleetStage
+
+
+@pytest.mark.parametrize("kind", BULK_KINDS)
+async def test_a_worker_starts_what_another_process_asks_for(fleet_stage: FleetStage, kind: Kind) -> None:
+    """The caller gets the action, once there is a worker, and can wait for its end without a request of its own."""
+    async with fleet_stage.fleet() as caller:
+        asked = asyncio.create_task(start(caller, kind))
+        async with fleet_stage.worker():
+            action = await asked
+            assert action.kind is kind
+            done = await caller.wait_until_done(action)
+    assert done.is_done
+    assert fleet_stage.posts == 1
+
+
+async def test_the_same_key_gives_the_same_action(fleet_stage: FleetStage) -> None:
+    """Also where it is asked for twice at the same moment; another request with that key is refused."""
+    async with fleet_stage.worker() as fleet:
+        first, second = await asyncio.gather(start(fleet, idempotency_key="k"), start(fleet, idempotency_key="k"))
+        third = await start(fleet, idempotency_key="k")
+        assert first.id == second.id == third.id
+        with pytest.raises(IdempotencyConflictError) as refused:
+            await start(fleet, idempotency_key="k", template_id="another")
+    assert refused.value.intent.idempotency_key == "k"
+    assert fleet_stage.posts == 1
+
+
+async def test_a_caller_that_leaves_changes_nothing(fleet_stage: FleetStage) -> None:
+    """What it has asked for is done, and whoever asks with the key learns of it."""
+    async with fleet_stage.fleet() as caller:
+        asked = asyncio.create_task(start(caller, idempotency_key="k"))
+        while not await _count(fleet_stage, "closebulk.starts"):  # noqa: ASYNC110 - nobody else tells
+            await asyncio.sleep(0.01)
+        asked.cancel()
+        await asyncio.wait({asked})
+    async with fleet_stage.worker() as fleet:
+        action = await start(fleet, idempotency_key="k")
+        assert (await fleet.wait_until_done(action)).is_done
+    assert fleet_stage.posts == 1
+
+
+async def test_what_does_not_fit_is_refused_before_anything_is_written(fleet_stage: FleetStage) -> None:
+    """There needs to be no worker for that."""
+    async with fleet_stage.fleet() as caller:
+        with pytest.raises(UnsafeQueryError):
+            await start(caller, s_query={"type": "match_all"})
+        with pytest.raises(TypeError):
+            await start(caller, colour="blue")
+        with pytest.raises(InvalidRequestError, match="export is none"):
+            await caller.start("export")
+    assert not await _count(fleet_stage, "closebulk.starts")
+
+
+async def test_a_refusal_of_the_service_is_the_callers_error(fleet_stage: FleetStage) -> None:
+    """With its class, its status and what it said."""
+    said = '{"errors": [], "field-errors": {"template_id": "No such template."}}'
+    refusal = faults.reply(400, said, content_type="application/json")
+    fleet_stage.sim.fail_next(refusal, method="POST")
+    async with fleet_stage.worker() as fleet:
+        with pytest.raises(BadRequestError) as refused:
+            await start(fleet)
+    assert refused.value.status == 400
+    assert refused.value.field_errors == {"template_id": "No such template."}
+
+
+async def test_progress_comes_to_all_who_wait(fleet_stage: FleetStage) -> None:
+    """Counters never run back, the last step is the end, and ten who wait cost no more requests than one."""
+    ref = fleet_stage.job(duration=0.6, n_objects=100)
+    async with fleet_stage.worker(), fleet_stage.fleet() as caller:
+        waits = [caller.wait_until_done(ref) for _ in range(10)]
+        seen = [progress.n_objects_processed async for progress in waits[0]]
+        await asyncio.gather(*waits)
+        assert seen == sorted(seen)
+        assert seen[-1] == 100
+        assert fleet_stage.reads <= 0.6 / 0.05 + 8
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_ends_are_told_as_the_client_tells_them(fleet_stage: FleetStage, *, is_known: bool) -> None:
+    """A failed job, one that does not exist, one that is paused, and one that takes too long; first or later."""
+    failing, paused = fleet_stage.job(duration=0.1, ends="error"), fleet_stage.job(duration=5)
+    slow = fleet_stage.job(duration=60)
+    missing: JobRef[BulkEmail] = JobRef(Kind.EMAIL, "bulkemail_nothing")
+    async with fleet_stage.worker() as fleet:
+        await fleet.pause(paused)
+        for _ in range(1 + is_known):
+            with pytest.raises(BulkActionFailed):
+                await fleet.wait_until_done(failing)
+            with pytest.raises(NotFoundError):
+                await fleet.wait_until_done(missing)
+            with pytest.raises(BulkActionPaused):
+                await fleet.wait_until_done(paused, on_paused="raise")
+            with pytest.raises(WaitTimeout):
+                await fleet.wait_until_done(slow, timeout=0.2)
+
+
+async def test_pause_and_resume_are_seen_by_those_who_wait(fleet_stage: FleetStage) -> None:
+    """Soon, although what is paused is polled rarely."""
+    fleet_stage.sim.plan = Plan(duration=0.5, resuming=0.05)
+    async with fleet_stage.worker() as fleet:
+        action = await start(fleet)
+        await fleet.pause(action)
+        wait = fleet.wait_until_done(action)
+        async with asyncio.timeout(5):
+            while not (await anext(wait)).action.is_paused:
+                pass
+        await fleet.resume(action)
+        assert (await wait).is_done
+
+
+async def test_all_that_is_active_is_one_stream(fleet_stage: FleetStage) -> None:
+    """Each action that the fleet follows, to its end."""
+    fleet_stage.sim.plan = Plan(duration=2)
+    async with fleet_stage.worker() as fleet:
+        actions = [await start(fleet, kind) for kind in BULK_KINDS]
+        async with aclosing(fleet.watch_active()) as steps:
+            ended = {progress.ref async for progress in steps if progress.is_final}
+    assert ended == {action.ref for action in actions}
+
+
+async def test_a_worker_that_ends_leaves_its_polls_to_others(fleet_stage: FleetStage) -> None:
+    """In good order: nothing waits until it counts as dead."""
+    ref = fleet_stage.job(duration=1.5)
+    async with fleet_stage.fleet() as caller:
+        wait = caller.wait_until_done(ref)
+        async with fleet_stage.worker():
+            await anext(wait)
+        async with fleet_stage.worker(), asyncio.timeout(5):
+            assert (await wait).is_done
+
+
+async def test_a_fleet_asks_for_its_tables(database: str, fleet_stage: FleetStage) -> None:
+    """The error says which command makes them; the command may run twice, and in two processes at once."""
+    async with Fleet(database, fleet_stage.client) as fleet:
+        with pytest.raises(CloseBulkError, match="fleet init"):
+            await fleet.status()
+        assert len({await prepare(database), await prepare(database)}) == 1
+        await asyncio.gather(prepare(database), prepare(database))
+        assert not (await fleet.status())["actions"]
+
+
+async def test_no_key_is_written(fleet_stage: FleetStage) -> None:
+    """Neither the key nor anything that it could be read from is in any row."""
+    async with fleet_stage.worker() as fleet:
+        await fleet.wait_until_done(await start(fleet, s_query=QUERY))
+    async with await psycopg.AsyncConnection.connect(fleet_stage.database) as connection:
+        names = await (
+            await connection.execute(
+                "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables "
+                "WHERE schemaname IN ('public', 'closebulk')"
+            )
+        ).fetchall()
+        for (name,) in names:
+            rows = await (await connection.execute(f"SELECT to_jsonb(t)::text FROM {name} t")).fetchall()  # noqa: S608 - of the catalogue
+            assert not any(fleet_stage.sim.api_key in text for (text,) in rows)
+
+
+async def _count(stage: FleetStage, table: str) -> int:
+    async with await psycopg.AsyncConnection.connect(stage.database) as connection:
+        row = await (await connection.execute(f"SELECT count(*) FROM {table}")).fetchone()  # noqa: S608 - a constant
+    return 0 if row is None else int(row[0])
