@@ -13,8 +13,9 @@ from closebulk_async.cli.clients import connect
 from closebulk_async.cli.exits import ExitCode, code_of, command, complain
 from closebulk_async.cli.following import Following
 from closebulk_async.cli.making import Making
+from closebulk_async.cli.notes import notes_in
 from closebulk_async.cli.transfers import choose_file_view
-from closebulk_async.cli.views import choose_view, notes_in
+from closebulk_async.cli.views import choose_view
 from closebulk_async.client import CloseBulk
 from closebulk_async.errors import CloseBulkError
 from closebulk_async.models import Export, JobRef

@@ -18,6 +18,7 @@ from closebulk_async.cli.calls import add_shared_options, calling
 from closebulk_async.cli.doctor import doctor
 from closebulk_async.cli.exits import ExitCode, code_of, complain, describe_crash, is_missing_key
 from closebulk_async.cli.limits import limits
+from closebulk_async.cli.notes import warnings_told
 from closebulk_async.cli.options import Json, Kinds, WatchTimeout, examples
 from closebulk_async.cli.outcomes import outcomes
 from closebulk_async.cli.starting import in_options
@@ -48,7 +49,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # what the encoding of a terminal lacks must not end a watch
     arguments = sys.argv[1:] if arguments is None else arguments
-    with calling(arguments):
+    with calling(arguments), warnings_told():
         try:
             command = add_shared_options(typer.main.get_command(app))
             return int(command.main(arguments, prog_name="closebulk", standalone_mode=False) or 0)
