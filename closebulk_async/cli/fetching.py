@@ -27,6 +27,8 @@ class Fetching:
 
     what: Making | JobRef[Any]
     out: Path
+    typed: Path
+    """What `out` was called on the command line."""
     decompress: bool
     timeout: float | None
     as_json: bool
@@ -42,7 +44,8 @@ class Fetching:
             complain(f"interrupted; an export may have been made: {command('ls', '--kind', 'export')}")
         elif self._ref is not None and code in {ExitCode.INTERRUPTED, ExitCode.TIMED_OUT}:
             begin = "interrupted; nothing was saved" if code is ExitCode.INTERRUPTED else "there is no file yet"
-            again = command("export", "download", str(self._ref), "--out", shlex.quote(str(self.out)))
+            options = ("--out", shlex.quote(str(self.typed)), *(() if self.decompress else ("--keep-gz",)))
+            again = command("export", "download", str(self._ref), *options)
             complain(f"{begin}; to go on: {again}")
         return code
 
