@@ -13,6 +13,7 @@ from closebulk_async.cli.exits import ExitCode, complain
 from closebulk_async.cli.options import Json, Kinds, Since
 from closebulk_async.cli.texts import describe_row
 from closebulk_async.cli.views import action_to_dict, has_terminal, print_json
+from closebulk_async.errors import PermissionDeniedError
 from closebulk_async.models import Job, Kind
 
 
@@ -40,11 +41,17 @@ async def _list(
 ) -> int:
     from closebulk_async.cli.clients import connect
 
-    async with connect() as close:
-        # One more than is shown tells whether there are more.
-        jobs = await close.recent(
-            kinds=kinds, since=since, limit=limit + 1, fields=None if as_json else ("date_updated",), active=active
-        )
+    try:
+        async with connect() as close:
+            # One more than is shown tells whether there are more.
+            jobs = await close.recent(
+                kinds=kinds, since=since, limit=limit + 1, fields=None if as_json else ("date_updated",), active=active
+            )
+    except PermissionDeniedError as exc:
+        if kinds:
+            raise
+        complain("none of the lists may be read", error=exc)  # why, was said of each
+        return ExitCode.FAILED
     _show(jobs[:limit], as_json=as_json)
     if len(jobs) > limit:
         complain(f"there are more than these {limit}: --limit shows more")
