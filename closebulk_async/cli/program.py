@@ -127,7 +127,11 @@ def watch(
 
     async def follow() -> ExitCode:
         async with connect(as_json=as_json) as close:
-            return await following.follow(close, choose_view(following.refs, as_json=as_json))
+            try:
+                return await following.follow(close, choose_view(following.refs, as_json=as_json))
+            except CloseBulkError as exc:  # said here, as what goes on all the same is said after it
+                complain(exc)
+                return code_of(exc)
 
     try:
         code = asyncio.run(follow())

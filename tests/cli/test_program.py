@@ -280,7 +280,7 @@ async def test_nothing_happens_without_a_key(
         (("ls", "--since", "7"), "Invalid value for '--since': '7' is no length of time: expected a number and a unit"),
         (("ls", "--since", "99999w"), "is no length of time"),
         (("ls", "--since", "-1d"), "is no length of time"),
-        (("ls", "--kind", "email"), "No such command 'list'"),
+        (("list", "--kind", "email"), "No such command 'list'"),
         (("get", "bulkemail_a"), "'bulkemail_a' is no ref"),
         (("get", "email:bulkemail_a", "--jsno"), "No such option"),
         (("pause",), "Missing argument 'REF'"),

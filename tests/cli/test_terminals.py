@@ -165,13 +165,13 @@ async def test_many_that_are_interrupted(sim: Simulator) -> None:
 
 
 async def test_a_watch_of_what_nobody_may_read(sim: Simulator) -> None:
-    """What is left out is said above the bars, and that nothing is there below."""
+    """What is left out is said above the bars, and that nothing else is there below."""
     sim.fail_next(faults.forbidden(), path="/delete/", times=2)
     async with on_terminal("watch", "--active", env=for_simulator(sim), columns=120) as terminal:
         assert await terminal.finish() == 0
     first, last = terminal.shown
     assert first.startswith("delete actions are left out: ")
-    assert last == "closebulk: nothing is running"
+    assert last == "closebulk: nothing that may be read is running"
 
 
 async def test_a_download(sim: Simulator, tmp_path: Path) -> None:
