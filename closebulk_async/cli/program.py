@@ -16,7 +16,7 @@ import typer
 from closebulk_async.cli import exporting, journals, listing, login, serving, starting
 from closebulk_async.cli.calls import add_shared_options, calling
 from closebulk_async.cli.doctor import doctor
-from closebulk_async.cli.exits import ExitCode, code_of, complain, describe_crash, is_missing_key
+from closebulk_async.cli.exits import ExitCode, code_of, complain, describe_crash, is_missing_key, login_command
 from closebulk_async.cli.limits import limits
 from closebulk_async.cli.notes import warnings_told
 from closebulk_async.cli.options import Json, Kinds, WatchTimeout, examples
@@ -58,7 +58,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return ExitCode.USAGE
         except CloseBulkError as exc:
             # The messages of the package speak of arguments, which the command line does not have.
-            said = "no API key: set CLOSE_API_KEY, or closebulk login" if is_missing_key(exc) else in_options(str(exc))
+            missing = f"no API key: set CLOSE_API_KEY, or keep a key: {login_command()}"
+            said = missing if is_missing_key(exc) else in_options(str(exc))
             complain(said, error=exc)
             return code_of(exc)
         except (KeyboardInterrupt, typer.Abort):

@@ -254,7 +254,7 @@ async def test_nothing_happens_without_a_key(
 ) -> None:
     """Commands other than the demo need CLOSE_API_KEY: without it they send nothing and exit with 2."""
     monkeypatch.delenv("CLOSE_API_KEY")
-    complaint = "closebulk: no API key: set CLOSE_API_KEY, or closebulk login\n"
+    complaint = "closebulk: no API key: set CLOSE_API_KEY, or keep a key: closebulk login --api-key\n"
     assert await closebulk(*arguments) == Finished(2, "", complaint)
     assert sim.requests == ()
 
