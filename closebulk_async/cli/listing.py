@@ -28,8 +28,10 @@ def ls(
     """List actions and exports, newest first.
 
     An ETA with a tilde is a guess by the two dates that Close gives of an action: as if it had worked all the time
-    between them, at one pace. `closebulk watch` measures. Without a terminal (`closebulk ls | cat`) each is one line,
-    its whole ref last. With --json each is Close's own object, with kind and ref added.
+    between them, at one pace. There is none once it should have ended by that. `closebulk watch` measures.
+
+    Where a ref does not fit beside a bar, each action has two lines. Without a terminal (`closebulk ls | cat`) each is
+    one line, its whole ref last. With --json each is Close's own object, with kind and ref added.
 
     --active reads the lists to their ends, or down to --since: a request for each hundred actions that there ever were.
     """
