@@ -23,6 +23,7 @@ app = typer.Typer(
         "Nothing is saved under the name of --out before all of it is there."
     ),
     rich_markup_mode=None,
+    no_args_is_help=True,
 )
 
 
