@@ -286,6 +286,7 @@ async def test_nothing_happens_without_a_key(
         (("get", "bulkemail_a"), "'bulkemail_a' is no ref"),
         (("get", "email:bulkemail_a", "--jsno"), "No such option"),
         (("start", "mail"), "(closebulk start --help)"),
+        (("export", "leads", "--format", "csv", "--out", "."), "Invalid value for '--out' / '-o': "),
         (("start", "email", "--sendr", "a"), "(closebulk start email --help)"),
         (("pause",), "Missing argument 'REF'. (closebulk pause --help)"),
         (("resume", "bulkemail_a"), "'bulkemail_a' is no ref"),
@@ -306,6 +307,7 @@ def test_wrong_usage_is_one_line(
     assert len(err.splitlines()) == 1
     assert err.startswith("closebulk: ")
     assert said in err
+    assert "Value error" not in err
 
 
 def test_a_base_url_that_makes_no_sense_is_wrong_usage(
