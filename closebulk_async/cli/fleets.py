@@ -106,7 +106,8 @@ def start(
     timeout = to_seconds_or_none(common.timeout, name="--timeout")
     if timeout is not None and not common.watch:
         raise InvalidRequestError("--timeout is for --watch; --request-timeout bounds each answer of Close")
-    keywords: dict[str, Any] = {**(read_json(own, name="--with", wanted=dict) or {}), **common.keywords()}
+    of_kind: Any = read_json(own, name="--with", wanted=dict) or {}
+    keywords: dict[str, Any] = {**of_kind, **common.keywords()}
     if not (common.yes or common.dry_run):
         check_can_ask()
     _be(account)

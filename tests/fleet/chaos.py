@@ -232,8 +232,8 @@ def describe(request: Request) -> str:
 
 def is_well(figures: dict[str, Any]) -> bool:
     """Whether nothing is there twice, lost, stuck or wrong."""
-    wrong = figures["second"] + figures["lost"] + figures["stuck"]
-    return wrong + figures["errors"].get("another action", 0) + figures["errors"].get("not done", 0) == 0
+    wrong = [figures[name] for name in ("second", "lost", "stuck")]
+    return not any([*wrong, *(figures["errors"].get(name) for name in ("another action", "not done"))])
 
 
 def main() -> int:

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import psycopg
 import pytest
+from aiohttp.test_utils import TestServer
 
 from closebulk_async import (
+    AmbiguousStartError,
     BulkActionFailed,
     BulkActionPaused,
+    BulkActionStalled,
     BulkEmail,
+    CloseBulk,
+    Export,
     IdempotencyConflictError,
     NotFoundError,
     UnsafeQueryError,
     WaitTimeout,
 )
+from closebulk_async.dashboard import make_app
 from closebulk_async.errors import BadRequestError, CloseBulkError, InvalidRequestError
 from closebulk_async.integrations.fleet_setup import prepare
 from closebulk_async.integrations.procrastinate import Fleet
 from closebulk_async.models import BULK_KINDS, JobRef, Kind
-from closebulk_async.simulator import Plan, faults
-from tests.fleet.stage import start
+from closebulk_async.simulator import ExportPlan, Plan, faults
+from tests.dashboard.houses import Page
+from tests.fleet.stage import QUICK, start
 from tests.stage import QUERY
 
 if TYPE_CHECKING:
@@ -167,6 +175,70 @@ async def test_a_fleet_asks_for_its_tables(database: str, fleet_stage: FleetStag
         assert len({await prepare(database), await prepare(database)}) == 1
         await asyncio.gather(prepare(database), prepare(database))
         assert not (await fleet.status())["actions"]
+
+
+async def test_a_stall_is_stated_in_time(fleet_stage: FleetStage) -> None:
+    """Where somebody wants to know of it sooner than the workers would poll; and an export ends as actions do."""
+    still = fleet_stage.job(duration=60, curve="silent", counting=0.0)
+    export: JobRef[Export] = JobRef(Kind.EXPORT, fleet_stage.sim.add_export(plan=ExportPlan(duration=0.2)).id)
+    async with fleet_stage.worker() as fleet:
+        with pytest.raises(BulkActionStalled):
+            await fleet.wait_until_done(still, stall_timeout=0.7)
+        assert (await fleet.wait_until_done(export)).is_done
+
+
+async def test_organizations_are_followed_side_by_side(fleet_stage: FleetStage) -> None:
+    """Each with its own client, rows and polls; one whose client cannot be made holds up no other."""
+    refs = [fleet_stage.job(duration=0.3) for _ in range(2)]
+
+    def make_client(account: str, **wiring: Any) -> CloseBulk:
+        if account == "nobody":
+            raise LookupError("no key of nobody")
+        return fleet_stage.client(account, **wiring)
+
+    async with Fleet(fleet_stage.database, make_client, poll=QUICK) as fleet:
+        working = asyncio.create_task(fleet.work())
+        with pytest.raises(CloseBulkError, match="no key of nobody"):
+            await start(fleet, account="nobody")
+        with pytest.raises(WaitTimeout, match="no key of nobody"):
+            await fleet.wait_until_done(refs[0], account="nobody", timeout=2)
+        done = await asyncio.gather(
+            *(fleet.wait_until_done(ref, account=account) for ref, account in zip(refs, "ab", strict=True))
+        )
+        assert all(action.is_done for action in done)
+        assert [job.id for job in await fleet.recent(account="a")] == [refs[0].id]
+        fleet.stop()
+        await working
+
+
+async def test_an_operator_decides_about_a_start_in_doubt(fleet_stage: FleetStage) -> None:
+    """The caller is told of the doubt; what the operator gives up the fleet, which still tries, does not send."""
+    fleet_stage.sim.fail_next(faults.cut_before(), method="POST", path="/bulk_action/")
+    async with fleet_stage.worker() as fleet:
+        with pytest.raises(AmbiguousStartError) as doubtful:
+            await start(fleet, idempotency_key="k")
+        client = await fleet.client()
+        await client.abandon(doubtful.value.intent.id)
+        async with asyncio.timeout(20):
+            ended = [{"account": "default", "state": "failed", "count": 1}]
+            while (await fleet.status())["starts"] != ended:  # noqa: ASYNC110 - nobody else tells
+                await asyncio.sleep(0.05)
+    assert fleet_stage.posts == 1
+
+
+async def test_the_dashboard_shows_what_a_fleet_polls(fleet_stage: FleetStage) -> None:
+    """And asks the service for no list of jobs by itself: the workers read the one kind that is followed."""
+    ref = fleet_stage.job(duration=1.5, n_objects=100)
+    async with fleet_stage.worker(), fleet_stage.fleet() as fleet, aiohttp.ClientSession() as http:
+        assert not (await anext(fleet.wait_until_done(ref))).is_final
+        app = make_app(await fleet.client(), fleet=fleet, beat=0.05)
+        async with TestServer(app) as server, http.get(server.make_url("/api/events")) as stream:
+            page = Page(stream)
+            async with asyncio.timeout(10):
+                while page.rows.get(str(ref), {}).get("phase") != "done":
+                    await page.take()
+    paths = {tuple(request.path.split("/")[3:5]) for request in fleet_stage.sim.requests}
+    assert paths <= {("bulk_action", "email"), ("me", "")}
 
 
 async def test_no_key_is_written(fleet_stage: FleetStage) -> None:
