@@ -136,7 +136,7 @@ async def disturb(
     for number in range(disturbances):
         await asyncio.sleep(random.uniform(0.3, 1.7) * pause)
         if number == disturbances // 2:
-            await asyncio.to_thread(server.restart)
+            await asyncio.to_thread(server.restart, at_once=random.random() < 0.5)  # half of them as by a crash
         victim = random.choice(workers.processes)
         if number % 3 == 2:
             run.stops += 1
