@@ -226,8 +226,8 @@ class PostgresJournal:
     async def _leave(self, owner: str) -> None:
         session = self._sessions.pop(owner, None)
         if session is not None:  # nobody may bury the owner of another process
-            try:
-                await self._run(tables.BURY, {"owner": owner})
+            try:  # on its own connection: where that is lost and the server is away, nobody waits for a pool
+                await session.run(tables.BURY, {"owner": owner})
             finally:
                 await session.close()
 

@@ -171,8 +171,17 @@ class OwnerSession:
     The lock is the session's: PostgreSQL lets go of it when the connection ends, and never before.
     """
 
-    def __init__(self, owner: str, source: str | AsyncConnectionPool[Any]) -> None:
+    def __init__(
+        self,
+        owner: str,
+        source: str | AsyncConnectionPool[Any],
+        *,
+        ping_every: float = PING_EVERY,
+        retry_every: float = RETRY_EVERY,
+    ) -> None:
         """Connect nowhere yet."""
+        self._ping_every = ping_every
+        self._retry_every = retry_every
         self.owner = owner
         self._source = source
         self._connection: AsyncConnection[DictRow] | None = None
@@ -206,7 +215,7 @@ class OwnerSession:
         """Look after the session. In real time, whatever the client's clock: the server has no other."""
         is_lost = False
         while True:
-            await asyncio.sleep(RETRY_EVERY if is_lost else PING_EVERY)
+            await asyncio.sleep(self._retry_every if is_lost else self._ping_every)
             try:
                 async with self._using:
                     await self._held()
@@ -243,7 +252,9 @@ class OwnerSession:
         await connection.execute(tables.SESSION_SETTINGS)
         await connection.execute(tables.ON_DISK, {"is_local": False})
         # Waits for the end of the lost session, and for whoever just tries whether the lock is free.
+        await connection.execute(tables.WAIT_SHORTLY)
         await connection.execute(tables.LOCK_OWNER, {"owner": self.owner})
+        await connection.execute(tables.WAIT_AS_BEFORE)
         process = this_process()
         known = {"host": process and process.host, "process": process and process.process}
         entered = await connection.execute(tables.ENTER, {"owner": self.owner, **known})

@@ -84,6 +84,7 @@ PRUNE = "DELETE FROM closebulk.intents WHERE state = 'final' AND changed_at < %(
 
 # The lock of an owner. 64 bits of a hash: that two owners meet in one is out of the question.
 _KEY = "hashtextextended('closebulk owner ' || {owner}, 0)"
+WAIT_SHORTLY, WAIT_AS_BEFORE = "SET lock_timeout = '2s'", "RESET lock_timeout"
 LOCK_OWNER = f"SELECT pg_advisory_lock({_KEY.format(owner='%(owner)s')})"
 TRY_LOCK_OWNER = f"SELECT pg_try_advisory_xact_lock({_KEY.format(owner='%(owner)s')}) AS is_free"
 ENTER = """WITH living AS (SELECT %(owner)s::text AS owner
@@ -95,7 +96,7 @@ ENTER = """WITH living AS (SELECT %(owner)s::text AS owner
     ON CONFLICT (owner) DO UPDATE SET postmaster_start = excluded.postmaster_start RETURNING owner"""
 BURY = """WITH no_owner AS (DELETE FROM closebulk.owners WHERE owner = %(owner)s),
     no_session AS (DELETE FROM closebulk.sessions WHERE owner = %(owner)s)
-    INSERT INTO closebulk.dead_owners (owner) VALUES (%(owner)s) ON CONFLICT DO NOTHING"""
+    INSERT INTO closebulk.dead_owners (owner) VALUES (%(owner)s) ON CONFLICT DO NOTHING RETURNING owner"""
 KNOWN_OF_OWNER = """SELECT EXISTS (SELECT 1 FROM closebulk.dead_owners WHERE owner = %(owner)s) AS is_buried,
     (SELECT host FROM closebulk.owners WHERE owner = %(owner)s) AS host,
     (SELECT process FROM closebulk.owners WHERE owner = %(owner)s) AS process"""
@@ -113,8 +114,8 @@ CLEAR_OWNERS = f"""WITH idle AS (DELETE FROM closebulk.owners WHERE owner IN (SE
     DELETE FROM closebulk.dead_owners WHERE owner NOT IN ({_OWNERS_OF_OPEN})"""  # noqa: S608 - constants
 
 SESSION_SETTINGS = """SELECT set_config(name, wanted.setting, false)
-    FROM (VALUES ('idle_session_timeout', '0'), ('lock_timeout', '2s'), ('tcp_keepalives_idle', '10'),
-        ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '25000'))
+    FROM (VALUES ('idle_session_timeout', '0'), ('tcp_keepalives_idle', '10'), ('tcp_keepalives_interval', '5'),
+        ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '25000'))
         AS wanted (name, setting) JOIN pg_settings USING (name)"""
 """Of a session that holds a lock: nothing ends it for its silence, and a host that is gone is noticed in half a minute.
 

@@ -62,6 +62,11 @@ class PostgresServer:
         """Whether its first process lives."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def socket(self) -> str:
+        """The folder of its socket, which serves as a host as well."""
+        return str(self._folder)
+
     def conninfo(self, database: str = "postgres") -> str:
         """How to connect to one of its databases."""
         return f"host=127.0.0.1 port={self.port} user=postgres dbname={database}"

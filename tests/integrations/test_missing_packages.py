@@ -14,9 +14,15 @@ def run(program: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("module", "library"), [("opentelemetry", "opentelemetry"), ("prometheus", "prometheus_client")]
+    ("module", "library", "extra"),
+    [
+        ("opentelemetry", "opentelemetry", "opentelemetry"),
+        ("postgres", "psycopg", "fleet"),
+        ("postgres", "psycopg_pool", "fleet"),
+        ("prometheus", "prometheus_client", "prometheus"),
+    ],
 )
-def test_the_error_names_the_extra(module: str, library: str) -> None:
+def test_the_error_names_the_extra(module: str, library: str, extra: str) -> None:
     """It is an ImportError of that library, so that whoever tries can go on without."""
     program = (
         "import sys\n"
@@ -26,7 +32,7 @@ def test_the_error_names_the_extra(module: str, library: str) -> None:
         "except ImportError as exc:\n"
         "    print(exc)\n"
     )
-    assert run(program).endswith(f"pip install 'closebulk-async[{module}]'")
+    assert run(program).endswith(f"pip install 'closebulk-async[{extra}]'")
 
 
 def test_the_package_brings_none_of_them() -> None:
@@ -34,6 +40,6 @@ def test_the_package_brings_none_of_them() -> None:
     program = (
         "import sys\n"
         "import closebulk_async.client, closebulk_async.integrations\n"
-        "print([name for name in sys.modules if name.startswith(('opentelemetry', 'prometheus_client'))])\n"
+        "print([name for name in sys.modules if name.startswith(('opentelemetry', 'prometheus_client', 'psycopg'))])\n"
     )
     assert run(program) == "[]"
