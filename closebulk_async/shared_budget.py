@@ -16,6 +16,9 @@ import orjson
 from closebulk_async.budget import Budget, Priority, Window
 from closebulk_async.errors import InvalidRequestError
 
+SET_BY = 10.0
+"""Seconds by which a clock was set, and did not merely answer late. What is less holds nobody up for longer."""
+
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -49,23 +52,27 @@ class SharedBudget:
     _loaded: bytes = b""
 
     @classmethod
-    def load(cls, text: str | None, *, name: str, mine: int, now: float, moved: float = 0.0) -> Self:
+    def load(cls, text: str | None, *, name: str, mine: int, written_at: float, now: float) -> Self:
         """What `dump` wrote, for the process of that name, which holds `mine` places. None: nothing is known.
 
         A text that cannot be read, such as one of another version, is as good as none: answers tell everything anew.
-        `moved` is by how much the clock was set since it was written.
+        `written_at` is what the clock showed when the text was put where it is: where whoever wrote it took it to be
+        another time, or it is earlier now, the clock was set, and all instants move with it.
         """
+        moved = 0.0
         try:
             raw = orjson.loads(text or "{}")
             budget = _load_budget(raw.get("budget", {}))
+            moved = _set_by(written_at - float(raw.get("at", written_at))) + min(0.0, _set_by(now - written_at))
             held = {str(one): (int(count), float(at) + moved) for one, (count, at) in raw.get("places", {}).items()}
         except (ValueError, TypeError, LookupError, AttributeError):
             budget, held = Budget(), {}
+        loaded = _dump_budget(budget)
         budget.shift(moved)
         silent_since = now - budget.longest_window()
         others = {one: place for one, place in held.items() if one != name and place[1] > silent_since}
         budget.in_flight = mine + sum(count for count, _ in others.values())
-        return cls(budget, others, _dump_budget(budget))
+        return cls(budget, others, loaded)
 
     @property
     def mine(self) -> int:
@@ -80,7 +87,12 @@ class SharedBudget:
     def dump(self, *, name: str, now: float) -> str:
         """As text, for the process of that name."""
         places = {**self._others, name: (self.mine, now)} if self.mine else self._others
-        return f'{{"budget":{_dump_budget(self.budget).decode()},"places":{orjson.dumps(places).decode()}}}'
+        budget = _dump_budget(self.budget).decode()
+        return f'{{"at":{now},"budget":{budget},"places":{orjson.dumps(places).decode()}}}'
+
+
+def _set_by(seconds: float) -> float:
+    return seconds if abs(seconds) > SET_BY else 0.0
 
 
 def _dump_budget(budget: Budget) -> bytes:

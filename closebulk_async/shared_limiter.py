@@ -7,9 +7,7 @@ process that is stopped in the middle of it holds up nobody.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import logging
 import math
 import uuid
 from functools import partial
@@ -17,19 +15,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-from closebulk_async.clock import Alarm, Alarms, Clock
-from closebulk_async.errors import TransportError
+from closebulk_async.clock import Alarm, Clock
+from closebulk_async.far_limiter import LONGEST_PAUSE, FarLimiter, FarLine
 from closebulk_async.limiter import Priority, Sight
-from closebulk_async.lines import Line, Waiter, refused
 from closebulk_async.shared_budget import SharedBudget
-from closebulk_async.tasks import outlast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from closebulk_async.budget import Budget
-
-logger = logging.getLogger("closebulk_async")
+    from closebulk_async.lines import Waiter
 
 AHEAD = 1.0
 """Seconds by which a place may be reserved before its time, one for each process. So those of several processes take
@@ -41,8 +36,9 @@ FOLD = 0.1
 LOOK_AGAIN = 0.2
 """Seconds between two looks where only an answer to another process can make room, of which nobody tells."""
 
-LONGEST_PAUSE = 5.0
-"""Seconds between two looks at most: what others learned may have made room."""
+ALONE_AFTER = 10
+"""Times in a row that nobody else had written, after which nothing is read again before something is written: where
+that is wrong, it is not taken, and what comes back is as good as if it had been read."""
 
 
 @attrs.frozen(kw_only=True)
@@ -87,33 +83,18 @@ class _FarClock:
 
 
 @attrs.define(eq=False)
-class _Line(Line):
+class SharedLine(FarLine):
     """The requests of one group that wait, and what is known here of its budget."""
 
     record: Record | None = None
     read_at: float = -math.inf
-    is_alone: bool = False
-    """Whether nobody else seems to write. Nothing is read again then: where that is wrong, no write succeeds."""
+    read_in_vain: int = 0
+    """How often in a row it was found that nobody else had written."""
     mine: int = 0
     """Places that this process is known to hold, by what is kept."""
-    news: list[tuple[float, Sight | None]] = attrs.field(factory=list)
-    """What became of places, and when, that is not written down yet."""
     slot: Priority | None = None
     """For whom a place is reserved before its time."""
     slot_alarm: Alarm | None = None
-    wait: float = math.inf
-    """Seconds until the next may go, as of the last look."""
-    stopped_until: float = -math.inf
-    work: asyncio.Task[None] | None = None
-    is_stirred: bool = False
-    alarm: Alarm | None = None
-    alarm_at: float = math.inf
-
-    def cancel_alarm(self) -> None:
-        """Nothing is to be looked after at that time any more."""
-        if self.alarm is not None:
-            self.alarm.cancel()
-        self.alarm, self.alarm_at = None, math.inf
 
     def wanted(self) -> Sequence[tuple[Priority, Waiter]]:
         """Those who need a place, the next one first."""
@@ -123,7 +104,7 @@ class _Line(Line):
         return waiting
 
 
-class SharedLimiter:
+class SharedLimiter(FarLimiter[SharedLine]):
     """A `Limiter` for one event loop of each process that shares a store; all clients of a key in it use the same one.
 
     A START goes before a CALL and that before a POLL within a process; between processes the shares decide that polls
@@ -136,91 +117,37 @@ class SharedLimiter:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         """Nothing is asked yet."""
+        super().__init__(clock, SharedLine)
         self._store = store
-        self._now = clock.monotonic
-        self._alarms = Alarms(clock)
-        self._lines: dict[str, _Line] = {}
         self._far = _FarClock()
         self._name = uuid.uuid4().hex
         self._numbers = itertools.count()
 
-    async def acquire(self, group: str, *, priority: Priority, most: float = math.inf) -> None:
-        """As `Limiter.acquire`. Among those of one priority in one process nobody is overtaken."""
-        line = self._lines.setdefault(group, _Line(group))
-        waiter = Waiter(asyncio.get_running_loop().create_future(), self._now() + most)
-        line.join(waiter, priority)
-        if line.slot is None or priority < line.slot:
-            self._stir(line)
-        else:  # whoever has the slot goes before it, and then the next look is due
-            self._refuse_in_time(line, waiter)
-        try:
-            await waiter.turn
-        except asyncio.CancelledError:
-            if line.drop(waiter):
-                self.learn(group, Sight(was_sent=False))
-            raise
-
-    def learn(self, group: str, sight: Sight | None) -> None:
-        """As `Limiter.learn`."""
-        line, now = self._lines[group], self._now()
-        line.news.append((now, sight))
-        if sight is not None and sight.stopped_for is not None:
-            line.stopped_until = max(line.stopped_until, now + sight.stopped_for)
-            self._stir(line)
-        elif line.waiting and line.wait == math.inf:
-            self._stir(line)  # it may be what made room
-        elif line.slot is None and line.work is None:
-            self._stir_in(line, FOLD)
-
     async def aclose(self) -> None:
-        """Write down what answers have shown, and give back what is reserved. Nobody may wait for a place any more."""
+        """Write down what answers have shown, and give back what is reserved. Nobody gets a place any more."""
         for line in self._lines.values():
-            line.cancel_alarm()
             if line.slot is not None and line.slot_alarm is not None:
                 line.slot_alarm.cancel()
                 line.slot = line.slot_alarm = None
                 line.news.append((self._now(), Sight(was_sent=False)))
-            if line.news:
-                self._stir(line)
-        if await outlast([line.work for line in self._lines.values() if line.work is not None]):
-            raise asyncio.CancelledError
+        await super().aclose()
 
-    def _stir(self, line: _Line) -> None:
-        """Look after it: now, or again when that ends which is under way."""
-        line.is_stirred = True
-        if line.work is None:
-            line.work = asyncio.get_running_loop().create_task(self._work(line), name="closebulk_async limiter")
-
-    def _stir_in(self, line: _Line, seconds: float) -> None:
-        """Look after it after so many seconds, or earlier."""
-        if (at := self._now() + seconds) < line.alarm_at:
-            line.cancel_alarm()
-            line.alarm, line.alarm_at = self._alarms.set(seconds, partial(self._on_alarm, line)), at
-
-    def _on_alarm(self, line: _Line) -> None:
-        line.cancel_alarm()
-        self._stir(line)
-
-    async def _work(self, line: _Line) -> None:
-        try:
-            while line.is_stirred:
-                line.is_stirred = False
-                line.cancel_alarm()
-                try:
-                    await self._look_after(line)
-                except Exception as exc:  # noqa: BLE001 - whatever a store raises, nobody may wait for ever
-                    self._fail(line, exc)
-        finally:
-            line.work = None
-        if line.slot is None and line.waiting:
+    def _rest(self, line: SharedLine) -> None:
+        if line.slot is not None:
+            return  # the next look is due when it is used
+        if line.waiting:
             self._stir_in(line, LOOK_AGAIN if line.wait == math.inf else min(line.wait, LONGEST_PAUSE))
-        if line.slot is None and line.news and line.record is not None:
+        if line.news:
             self._stir_in(line, FOLD)
 
-    async def _look_after(self, line: _Line) -> None:
+    async def _look_after(self, line: SharedLine) -> None:
         """Write down what is new, reserve what can be had, and let go who may go."""
+        first = line.first()
+        if line.slot is not None and (first is None or first >= line.slot) and not self._is_due(line.news):
+            self._refuse_late(line, [waiter for _, waiter in line.in_order()])
+            return  # who has the slot goes first, and then the next look is due
         record = line.record
-        if record is None or not line.is_alone or self._now() - line.read_at > LONGEST_PAUSE:
+        if record is None or line.read_in_vain < ALONE_AFTER or self._now() - line.read_at > LONGEST_PAUSE:
             record = await self._read(line)
         while True:
             shared, news = self._open(line, record), len(line.news)
@@ -238,21 +165,20 @@ class SharedLimiter:
                 break
         for wait, priority in places:
             self._hand_out(line, priority, began + wait)
-        self._refuse_late(line, wanted)
+        self._refuse_late(line, [waiter for _, waiter in wanted])
 
     def _is_due(self, news: Sequence[tuple[float, Sight | None]]) -> bool:
         """Whether it has waited for long enough to be written down with something else, or is what stops everybody."""
-        is_old = bool(news) and self._now() - news[0][0] >= FOLD
+        is_old = bool(news) and (self._is_closed or self._now() - news[0][0] >= FOLD)
         return is_old or any(sight is not None and sight.stopped_for is not None for _, sight in news)
 
-    def _open(self, line: _Line, record: Record) -> SharedBudget:
-        # The keeper's clock goes on unless somebody sets it back, or another machine takes over.
-        moved = min(0.0, record.now - record.written_at)
+    def _open(self, line: SharedLine, record: Record) -> SharedBudget:
         now = self._now() + self._far.earliest
-        return SharedBudget.load(record.text, name=self._name, mine=line.mine, now=now, moved=moved)
+        mine, at = line.mine, record.written_at
+        return SharedBudget.load(record.text, name=self._name, mine=mine, written_at=at, now=now)
 
     def _plan(
-        self, line: _Line, wanted: Sequence[tuple[Priority, Waiter]], budget: Budget, *, now: float
+        self, line: SharedLine, wanted: Sequence[tuple[Priority, Waiter]], budget: Budget, *, now: float
     ) -> Sequence[tuple[float, Priority]]:
         """Take what can be had for those who wait, each with the seconds until its time; keeps how long others wait."""
         places: list[tuple[float, Priority]] = []
@@ -267,69 +193,38 @@ class SharedLimiter:
             has_slot = has_slot or line.wait > 0
         return places
 
-    def _hand_out(self, line: _Line, priority: Priority, at: float) -> None:
+    def _hand_out(self, line: SharedLine, priority: Priority, at: float) -> None:
         """Let the next one go at that time; it may be another one by then, of this rank or before."""
-        now = self._now()
-        if at > now:
-            on_slot = partial(self._on_slot, line, priority, at)
-            line.slot, line.slot_alarm = priority, self._alarms.set(at - now, on_slot)
-        elif (
-            line.stopped_until <= now <= at + AHEAD  # not if this process was stopped meanwhile
-            and (first := line.first()) is not None
-            and first <= priority
-        ):
-            line.let_go(first)
+        if (wait := at - self._now()) > 0:
+            line.slot, line.slot_alarm = priority, self._alarms.set(wait, partial(self._on_slot, line, priority, at))
         else:
-            self.learn(line.group, Sight(was_sent=False))
+            self._let_go(line, priority)
 
-    def _on_slot(self, line: _Line, priority: Priority, at: float) -> None:
+    def _on_slot(self, line: SharedLine, priority: Priority, at: float) -> None:
         line.slot = line.slot_alarm = None
-        self._hand_out(line, priority, min(at, self._now()))
+        if self._now() <= at + AHEAD:
+            self._let_go(line, priority)
+        else:  # this process was stopped meanwhile, and the place was another window's
+            self.learn(line.group, Sight(was_sent=False))
         if line.waiting or line.news:
             self._stir(line)
 
-    def _refuse_late(self, line: _Line, wanted: Sequence[tuple[Priority, Waiter]]) -> None:
-        """Refuse those who would wait longer than they may, and let an alarm refuse the others in time."""
-        now = self._now()
-        for _, waiter in wanted:
-            if waiter.until <= now or waiter.until < line.stopped_until:
-                self._refuse(line, waiter)
-            else:
-                self._refuse_in_time(line, waiter)
-
-    def _refuse_in_time(self, line: _Line, waiter: Waiter) -> None:
-        if waiter.until < math.inf and waiter.refusal is None:
-            seconds = waiter.until - self._now()
-            waiter.refusal = self._alarms.set(seconds, partial(self._refuse, line, waiter))
-
-    def _refuse(self, line: _Line, waiter: Waiter) -> None:
-        stopped_for = max(0.0, line.stopped_until - self._now())
-        line.refuse(waiter, refused(line.group, max(stopped_for, line.wait if line.wait < math.inf else 0.0)))
-
-    def _fail(self, line: _Line, exc: Exception) -> None:
-        reason = f"the shared budget is out of reach: {str(exc) or type(exc).__name__}"
-        if not line.waiting:
-            logger.warning("%s: %s; what its answers showed is told to other processes later", line.group, reason)
-        for _, waiter in list(line.in_order()):
-            error = TransportError(reason, request=line.group, sent=False)
-            error.__cause__ = exc
-            line.refuse(waiter, error)
-        line.record = None
-
-    async def _read(self, line: _Line) -> Record:
+    async def _read(self, line: SharedLine) -> Record:
         asked = self._now()
         record = await self._store.read(line.group)
-        line.is_alone = line.record is not None and record.token == line.record.token
+        is_known = line.record is not None and record.token == line.record.token
+        line.read_in_vain = line.read_in_vain + 1 if is_known else 0
         return self._note(line, record, asked)
 
-    async def _swap(self, line: _Line, record: Record, shared: SharedBudget, token: str) -> Record:
+    async def _swap(self, line: SharedLine, record: Record, shared: SharedBudget, token: str) -> Record:
         asked = self._now()
         text = shared.dump(name=self._name, now=asked + self._far.earliest)
         swapped = await self._store.swap(line.group, text, seen=record.token, token=token)
-        line.is_alone = line.is_alone and swapped.token == token
+        if swapped.token != token:
+            line.read_in_vain = 0
         return self._note(line, swapped, asked)
 
-    def _note(self, line: _Line, record: Record, asked: float) -> Record:
+    def _note(self, line: SharedLine, record: Record, asked: float) -> Record:
         line.record, line.read_at = record, self._now()
         self._far.note(record.now, asked=asked, answered=line.read_at)
         return record

@@ -33,7 +33,7 @@ pytest.register_assert_rewrite("closebulk_async.testing.conformance")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["closebulk_async.testing.plugin", "pytester", "tests.fleet.postgres"]
+pytest_plugins = ["closebulk_async.testing.plugin", "pytester", "tests.fleet.postgres", "tests.fleet.redis_server"]
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ BANDS: Mapping[str, int] = {
         SDK,
     ),
     **dict.fromkeys(("export_wire", "file_wire", "unpacking"), VALUES),
-    **dict.fromkeys(("incoming", "partfile", "lines", "shared_limiter"), OUTSIDE),
+    **dict.fromkeys(("incoming", "partfile", "lines", "far_limiter", "shared_limiter"), OUTSIDE),
     **dict.fromkeys(("exports", "downloads", "sourcing", "search", "outcomes"), SDK),
     **dict.fromkeys(("webhooks", "cli", "dashboard", "integrations", "testing", "simulator"), PROGRAMS),
     "__init__": SDK,

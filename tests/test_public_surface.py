@@ -132,6 +132,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "budget": ("Priority", "Sight"),
     "limiter": ("Limiter", "MemoryLimiter"),
     "lines": (),
+    "far_limiter": (),
     "shared_budget": (),
     "shared_limiter": (),
     "signing": ("verify_webhook",),

@@ -8,7 +8,6 @@ import psycopg
 from procrastinate.schema import SchemaManager
 
 from closebulk_async.integrations import fleet_tables, postgres_tables
-from closebulk_async.integrations.postgres_limiter import SCHEMA
 from closebulk_async.integrations.postgres_sessions import advise, connected, describe, migrate, unusable
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ async def prepare(conninfo: str) -> int:
 
 async def _prepare(connection: AsyncConnection[DictRow]) -> None:
     await connection.execute(postgres_tables.ONE_MIGRATION_AT_A_TIME)
-    for statement in SCHEMA:
-        await connection.execute(statement)
     (lacks,) = await (await connection.execute(fleet_tables.LACKS_ENGINE)).fetchall()
     if lacks["lacks"]:
         await connection.execute(SchemaManager.get_schema())

@@ -5,7 +5,7 @@ All of them are in a schema of their own, `closebulk`, so that they go into the 
 
 from __future__ import annotations
 
-from closebulk_async.integrations import fleet_tables
+from closebulk_async.integrations import fleet_tables, postgres_budgets
 
 SCHEMA = "closebulk"
 
@@ -32,6 +32,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             owner text PRIMARY KEY, postmaster_start timestamptz NOT NULL)""",
         "CREATE TABLE closebulk.dead_owners (owner text PRIMARY KEY)",
     ),
+    postgres_budgets.MIGRATION,
     fleet_tables.TABLES,
 )
 """What makes each version of the one before. Only ever add to the end: what was released stays as it is."""

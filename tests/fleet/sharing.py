@@ -1,4 +1,4 @@
-"""`python -m tests.fleet.sharing`: processes that share the budget of one key, by a PostgreSQL, in real time.
+"""`python -m tests.fleet.sharing`: processes that share the budget of one key, by PostgreSQL or Redis, in real time.
 
 Three workers poll a thousand actions, page by page, as often as they may; two clients read actions besides, and one of
 them starts others. The service allows 20 requests a second, and its windows do not forgive. The exit code is 1 where
@@ -15,41 +15,38 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from redis.asyncio import Redis
 
 from closebulk_async import BulkEmail, CloseBulk, JobRef, PollPolicy
-from closebulk_async.integrations.postgres_limiter import SCHEMA, PostgresLimiter, hash_key
+from closebulk_async.integrations.postgres import migrate
+from closebulk_async.integrations.postgres_limiter import PostgresLimiter, hash_key
+from closebulk_async.integrations.redis import RedisLimiter
 from closebulk_async.models import Kind
 from closebulk_async.simulator import Limits, Plan, Simulator
 from tests.fleet.postgres import PostgresServer, find_binaries
+from tests.fleet.redis_server import RedisServer
 from tests.stage import create
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
+    from closebulk_async.limiter import Limiter
     from closebulk_async.simulator import Request
 
 RATE, WINDOW = 20.0, 8
 N_ACTIONS, N_WORKERS, N_CLIENTS = 1000, 3, 2
 POLLED_EVERY = 0.2
-"""Seconds: each worker finds a page of a hundred actions due so often, ten of them, and would send 50 requests a second."""
+"""Seconds: each worker finds ten pages of a hundred actions due so often, and would send 50 requests a second."""
 READERS = 4
 """Reads that each client keeps under way."""
 STOPPED_SECONDS = 10.0
 """Longer than a window: what the process holds is given up meanwhile."""
 AT_LEAST = 0.8
-
-
-def prepare(conninfo: str) -> None:
-    """Make the table."""
-    with psycopg.connect(conninfo, autocommit=True) as connection:
-        connection.execute("CREATE SCHEMA IF NOT EXISTS closebulk")
-        for statement in SCHEMA:
-            connection.execute(statement)
 
 
 async def work(close: CloseBulk, refs: Sequence[JobRef[BulkEmail]]) -> None:
@@ -69,18 +66,30 @@ async def read(close: CloseBulk, refs: Sequence[JobRef[BulkEmail]], *, starts: b
         for number in range(10**6):
             began = time.monotonic()
             await create(close, Kind.EMAIL, template_id=f"tmpl_{number}")
-            print(time.monotonic() - began, flush=True)
+            sys.stdout.write(f"{time.monotonic() - began}\n")
+            sys.stdout.flush()
             await asyncio.sleep(2)
 
     await asyncio.gather(*(reread() for _ in range(READERS)), *([start()] if starts else []))
 
 
+@asynccontextmanager
+async def open_limiter(options: argparse.Namespace) -> AsyncIterator[Limiter]:
+    """The one of this process."""
+    key_hash = hash_key(options.key, base_url=options.base_url)
+    if options.database.startswith("redis:"):
+        async with Redis.from_url(options.database) as redis, RedisLimiter(redis, key_hash=key_hash) as far:
+            yield far
+    else:
+        async with PostgresLimiter(options.database, key_hash=key_hash) as shared:
+            yield shared
+
+
 async def run_role(options: argparse.Namespace) -> None:
     """Be one of the processes, until it is killed."""
-    refs: list[JobRef[BulkEmail]] = [JobRef(Kind.EMAIL, id) for id in json.loads(sys.stdin.readline())]
-    key_hash = hash_key(options.key, base_url=options.base_url)
+    refs: list[JobRef[BulkEmail]] = [JobRef(Kind.EMAIL, text) for text in json.loads(sys.stdin.readline())]
     async with (
-        PostgresLimiter(options.database, key_hash=key_hash) as limiter,
+        open_limiter(options) as limiter,
         CloseBulk(
             options.key,
             base_url=options.base_url,
@@ -125,7 +134,9 @@ def _who(request: Request) -> str:
     return request.headers.get("user-agent", "").split(" ")[0]
 
 
-def _writes(conninfo: str) -> dict[str, int]:
+def _count_writes(conninfo: str) -> dict[str, int]:
+    if conninfo.startswith("redis:"):
+        return {}
     with psycopg.connect(conninfo) as connection:
         row = connection.execute(
             """SELECT (SELECT n_tup_ins + n_tup_upd FROM pg_stat_user_tables WHERE relname = 'budgets'),
@@ -136,7 +147,8 @@ def _writes(conninfo: str) -> dict[str, int]:
 
 async def run(conninfo: str, *, seconds: float, kills: bool) -> dict[str, Any]:
     """Let them all run, and give the figures of so many seconds."""
-    prepare(conninfo)
+    if not conninfo.startswith("redis:"):
+        await migrate(conninfo)
     limits = Limits(rate=RATE, window=WINDOW)
     async with AsyncExitStack() as outer:
         sim = await outer.enter_async_context(Simulator(limits=limits, keep_requests=10**6))
@@ -149,7 +161,9 @@ async def run(conninfo: str, *, seconds: float, kills: bool) -> dict[str, Any]:
         clients = [stack.enter_context(process("client", [*options, *more], ids[:50])) for more in starts]
         while len(sim.requests) < 2 * WINDOW * RATE:  # until all are there and the limit is known
             await asyncio.sleep(0.1)
-        begins, before = datetime.now(UTC), _writes(conninfo)
+            if any(child.poll() is not None for child in (*workers, *clients)):
+                raise RuntimeError("one of the processes has ended")
+        begins, before = datetime.now(UTC), _count_writes(conninfo)
         if kills:
             await asyncio.sleep(seconds / 4)
             workers[0].kill()
@@ -159,7 +173,7 @@ async def run(conninfo: str, *, seconds: float, kills: bool) -> dict[str, Any]:
             await asyncio.sleep(STOPPED_SECONDS)
             os.kill(workers[1].pid, signal.SIGCONT)
         await asyncio.sleep(seconds - (datetime.now(UTC) - begins).total_seconds())
-        after = _writes(conninfo)
+        after = _count_writes(conninfo)
         figures = judge(sim.requests, begins=begins, seconds=seconds)
         figures |= {f"{name}_per_request": (after[name] - before[name]) / figures["requests"] for name in after}
         clients[0].kill()
@@ -167,27 +181,46 @@ async def run(conninfo: str, *, seconds: float, kills: bool) -> dict[str, Any]:
         return figures | {"starts": len(lasted), "slowest_start": max(lasted, default=0.0)}
 
 
+@contextmanager
+def serve_postgres() -> Iterator[str]:
+    """One of its own, and how to connect to it."""
+    binaries = find_binaries()
+    if binaries is None:
+        raise SystemExit("there is no PostgreSQL on this machine")
+    server = PostgresServer(binaries)
+    try:
+        server.start()
+        yield server.conninfo()
+    finally:
+        server.remove()
+
+
+@contextmanager
+def serve_redis() -> Iterator[str]:
+    """The same with Redis."""
+    server = RedisServer()
+    try:
+        server.start()
+        yield server.url
+    finally:
+        server.stop()
+
+
 def main() -> int:
-    """Run it against a PostgreSQL of its own, or be one of its processes."""
+    """Run it against a server of its own, or be one of its processes."""
     parser = argparse.ArgumentParser(prog="python -m tests.fleet.sharing", description=__doc__)
     parser.add_argument("--seconds", type=float, default=48.0, help="measured (default: %(default)s)")
     parser.add_argument("--kills", action="store_true", help="kill one worker on the way, and stop another for a while")
+    parser.add_argument("--redis", action="store_true", help="share by a Redis")
     for name in ("--role", "--base-url", "--key", "--database"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     parser.add_argument("--starts", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role:
         asyncio.run(run_role(options))
-    binaries = find_binaries()
-    if binaries is None:
-        parser.error("there is no PostgreSQL on this machine")
-    server = PostgresServer(binaries)
-    try:
-        server.start()
-        figures = asyncio.run(run(server.conninfo(), seconds=options.seconds, kills=options.kills))
-    finally:
-        server.remove()
-    print(json.dumps(figures, indent=1))
+    with serve_redis() if options.redis else serve_postgres() as place:
+        figures = asyncio.run(run(place, seconds=options.seconds, kills=options.kills))
+    sys.stdout.write(f"{json.dumps(figures, indent=1)}\n")
     return 0 if figures["refused"] == 0 and figures["used"] >= AT_LEAST else 1
 
 

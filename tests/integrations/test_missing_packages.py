@@ -19,7 +19,10 @@ def run(program: str) -> str:
         ("opentelemetry", "opentelemetry", "opentelemetry"),
         ("postgres", "psycopg", "fleet"),
         ("postgres", "psycopg_pool", "fleet"),
+        ("postgres_limiter", "psycopg", "fleet"),
         ("prometheus", "prometheus_client", "prometheus"),
+        ("redis", "redis", "redis"),
+        ("redis", "pyrate_limiter", "redis"),
     ],
 )
 def test_the_error_names_the_extra(module: str, library: str, extra: str) -> None:
@@ -40,6 +43,7 @@ def test_the_package_brings_none_of_them() -> None:
     program = (
         "import sys\n"
         "import closebulk_async.client, closebulk_async.integrations\n"
-        "print([name for name in sys.modules if name.startswith(('opentelemetry', 'prometheus_client', 'psycopg'))])\n"
+        "optional = ('opentelemetry', 'prometheus_client', 'psycopg', 'procrastinate', 'pyrate_limiter', 'redis')\n"
+        "print([name for name in sys.modules if name.startswith(optional)])\n"
     )
     assert run(program) == "[]"
