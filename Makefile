@@ -37,7 +37,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos chaos-fleet test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python
+.PHONY: help demo test chaos chaos-fleet test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -69,13 +69,19 @@ bench-starts: $(DEV) ## measure safe starts: second jobs beside the vendor's cli
 bench-waits: $(DEV) ## measure waits: requests and lateness beside the pollers of other SDKs, fleets, memory and CPU
 	$(BIN)/python -m benchmarks waits
 
+screenshots: $(DEV) ## make the pictures of the README anew, from a simulator (needs Chromium)
+	$(BIN)/python -m tests.browser.screenshots docs/images
+
 bench-downloads: $(DEV) ## measure the memory that the download of a large export takes
 	$(BIN)/python -m benchmarks downloads
 
 bench-dashboard: $(DEV) ## measure the dashboard: CPU of its server, and frames of its page in Chromium
 	$(BIN)/python -m benchmarks dashboard
 
-test-python-backoff: check-python ## run the tests with python-backoff in the place of backoff
+# Programs, pages and the simulator stand above or beside what waits: they know nothing of backoff.
+WITHOUT_BACKOFF := $(addprefix --ignore=tests/,browser cli dashboard examples integrations simulator)
+
+test-python-backoff: check-python ## run the tests of the SDK with python-backoff in the place of backoff
 	@echo "== A second environment, where python-backoff takes the place of backoff"
 	@$(PYTHON) -m venv --clear $(VENV)-python-backoff
 	@$(VENV)-python-backoff/bin/python $(INSTALL) --require-hashes -r requirements/dev.txt
@@ -84,7 +90,7 @@ test-python-backoff: check-python ## run the tests with python-backoff in the pl
 	@$(VENV)-python-backoff/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@$(VENV)-python-backoff/bin/python -c 'import importlib.metadata as m; by = m.packages_distributions()["backoff"]; \
 		print("backoff comes from", *by, m.version(by[0])); raise SystemExit(by != ["python-backoff"])'
-	$(VENV)-python-backoff/bin/python -m pytest --numprocesses auto $(PYTEST_ARGS)
+	$(VENV)-python-backoff/bin/python -m pytest --numprocesses auto $(WITHOUT_BACKOFF) $(PYTEST_ARGS)
 
 lint: $(DEV) ## ruff: rules and formatting
 	$(BIN)/ruff check
@@ -115,7 +121,7 @@ lock: $(DEV) ## resolve requirements/*.txt again from pyproject.toml
 
 clean: ## remove environments, caches and builds
 	rm -rf $(VENV) $(VENV)-python-backoff dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
-	find closebulk_async tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find closebulk_async tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
 
 check-python:
 	@$(PYTHON) -c $(IS_SUITABLE) >/dev/null 2>&1 || { \

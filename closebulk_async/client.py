@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overloa
 from closebulk_async.account import Account
 from closebulk_async.announcing import AnnouncingJournal
 from closebulk_async.attempts import Starter
-from closebulk_async.auth import ApiKey, Auth
 from closebulk_async.batches import Outcome, run_many, wait_all
 from closebulk_async.clock import Clock, SystemClock
 from closebulk_async.creating import Workshop
 from closebulk_async.discovering import find_recent, watch_active
-from closebulk_async.errors import AuthenticationError, InvalidRequestError
+from closebulk_async.errors import InvalidRequestError
 from closebulk_async.exports import Exports
 from closebulk_async.fencing import Fences
-from closebulk_async.journal import Journal, MemoryJournal
 from closebulk_async.keeping import Bookkeeper
 from closebulk_async.kinds import BulkDeletes, BulkEdits, BulkEmails, BulkSequenceSubscriptions
 from closebulk_async.limiter import Limiter, Priority
@@ -46,9 +44,13 @@ from closebulk_async.search import Search
 from closebulk_async.settings import (
     Settings,
     check_base_url,
+    check_hooks,
+    check_limiter,
     check_session,
     check_tz_offset,
     check_user_agent,
+    choose_auth,
+    choose_journal,
 )
 from closebulk_async.streams import watch
 from closebulk_async.subscriptions import Webhooks
@@ -58,11 +60,13 @@ from closebulk_async.watching import Watcher
 from closebulk_async.wire import Me, build_me, read_me
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Mapping
     from types import TracebackType
 
     import aiohttp
 
+    from closebulk_async.auth import Auth
+    from closebulk_async.journal import Journal
     from closebulk_async.limits import GroupLimits
     from closebulk_async.policy import Duration
     from closebulk_async.progress import Progress
@@ -134,17 +138,17 @@ class CloseBulk:
         clock = clock or SystemClock()
         settings = Settings(
             base_url=check_base_url(base_url),
-            auth=_choose_auth(api_key, auth),
+            auth=choose_auth(api_key, auth),
             timeouts=timeouts,
             retry=retry,
             clock=clock,
             tz_offset=check_tz_offset(tz_offset),
             user_agent=check_user_agent(user_agent),
         )
-        tell = Telling(_check_hooks(hooks))
-        transport = Transport(settings, session=check_session(session), limiter=_check_limiter(limiter), tell=tell)
+        tell = Telling(check_hooks(hooks))
+        transport = Transport(settings, session=check_session(session), limiter=check_limiter(limiter), tell=tell)
         starting = transport.serving(Priority.START)
-        self.journal, self._owns_journal = _choose_journal(journal, clock)
+        self.journal, self._owns_journal = choose_journal(journal, clock)
         told_journal: Journal = AnnouncingJournal(self.journal, tell) if tell else self.journal
         account = Account(starting, tells_organizations=journal is not None)
         self._fences = Fences(starting, most_requests=start.fence_requests)
@@ -452,59 +456,6 @@ class CloseBulk:
 def engine_of(client: CloseBulk) -> Engine:
     """What the endpoints of a client share, for the parts of this package that poll by themselves."""
     return client._engine  # noqa: SLF001 - of the class above
-
-
-def _choose_auth(api_key: str | None, auth: Auth | None) -> Auth:
-    if api_key is not None and auth is not None:
-        message = "api_key and auth were both given: pass one of them"
-        raise InvalidRequestError(message)
-    if auth is not None:
-        return auth
-    key = os.environ.get("CLOSE_API_KEY", "").strip() if api_key is None else api_key
-    if not key:
-        message = "no API key: pass api_key=..., or set CLOSE_API_KEY"
-        raise AuthenticationError(status=None, request=message)
-    try:
-        return ApiKey(key)
-    except InvalidRequestError as exc:
-        if api_key is not None:
-            raise
-        message = f"what CLOSE_API_KEY holds is no key: {exc}"
-        raise InvalidRequestError(message) from None
-
-
-def _choose_journal(journal: Journal | str | PathLike[str] | None, clock: Clock) -> tuple[Journal, bool]:
-    """The journal, and whether the client closes it: what it was given stays the caller's."""
-    if journal is None:
-        return MemoryJournal(), True
-    if isinstance(journal, str | PathLike):
-        from closebulk_async.sqlite_journal import SqliteJournal  # noqa: PLC0415 - sqlite is for those who use it
-
-        return SqliteJournal(journal, clock=clock), True
-    if isinstance(journal, type) or not hasattr(journal, "swap"):
-        message = f"journal must be a path or a Journal and is {journal!r}"
-        raise InvalidRequestError(message)
-    return journal, False
-
-
-def _check_limiter(limiter: Limiter | None) -> Limiter | None:
-    if isinstance(limiter, type) or not (
-        limiter is None or (hasattr(limiter, "acquire") and hasattr(limiter, "learn"))
-    ):
-        message = f"limiter must be a Limiter, as MemoryLimiter(clock) is, and is {limiter!r}"
-        raise InvalidRequestError(message)
-    return limiter
-
-
-def _check_hooks(hooks: Iterable[Hook]) -> Sequence[Hook]:
-    listed = [hooks] if callable(hooks) else list(hooks)
-    if strange := [hook for hook in listed if isinstance(hook, type) or not callable(hook)]:
-        message = f"hooks holds {strange[0]!r}, which cannot be called with an event"
-        raise InvalidRequestError(message)
-    if callable(hooks):
-        message = f"hooks must be several and is the one hook {hooks!r}: write [{hooks!r}]"
-        raise InvalidRequestError(message)
-    return listed
 
 
 def _check_defaults(defaults: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -159,7 +159,7 @@ async def _add_active(engine: Engine, kind: Kind, stream: Stream, *, follow: boo
     end = NewEnd(engine.transport, kind, most_requests=NEW_END_REQUESTS)
     rows = await _read_new_end(end, known=None) if follow else []
     await _add_what_runs(engine, kind, stream)
-    beat = engine.watcher.policy.discover
+    beat, level = engine.watcher.policy.discover, logging.WARNING
     while follow:
         await engine.transport.sleep(UNORDERED_BEATS * beat if rows is None else beat)
         try:
@@ -167,7 +167,10 @@ async def _add_active(engine: Engine, kind: Kind, stream: Stream, *, follow: boo
         except (ClientClosedError, AuthenticationError, PermissionDeniedError):
             raise
         except CloseBulkError as exc:
-            logger.warning("could not look for new %s actions, and will again: %s", kind, exc)
+            logger.log(level, "could not look for new %s actions, and will again: %s", kind, exc)
+            level = logging.INFO  # an outage of hours is one warning
+        else:
+            level = logging.WARNING
 
 
 async def _add_what_runs(engine: Engine, kind: Kind, stream: Stream) -> None:

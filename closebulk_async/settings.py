@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import os
+from os import PathLike
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import attrs
 
-from closebulk_async.auth import Auth, RenewableAuth
+from closebulk_async.auth import ApiKey, Auth, RenewableAuth
 from closebulk_async.clock import Clock
-from closebulk_async.errors import InvalidRequestError
+from closebulk_async.errors import AuthenticationError, InvalidRequestError
+from closebulk_async.journal import Journal, MemoryJournal
 from closebulk_async.policy import RetryPolicy, Timeouts
 from closebulk_async.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     import aiohttp
+
+    from closebulk_async.limiter import Limiter
+    from closebulk_async.telemetry import Hook
 
 
 @attrs.frozen(kw_only=True)
@@ -97,3 +105,62 @@ def check_session(session: aiohttp.ClientSession | None) -> aiohttp.ClientSessio
         message = "the session has an auth of its own: pass api_key or auth to this client, and a session without one"
         raise InvalidRequestError(message)
     return session
+
+
+def choose_auth(api_key: str | None, auth: Auth | None) -> Auth:
+    """The auth, or that of the key, or that of `CLOSE_API_KEY`. Raises AuthenticationError where there is none."""
+    if api_key is not None and auth is not None:
+        message = "api_key and auth were both given: pass one of them"
+        raise InvalidRequestError(message)
+    if auth is not None:
+        return auth
+    key = os.environ.get("CLOSE_API_KEY", "").strip() if api_key is None else api_key
+    if not key:
+        message = "no API key: pass api_key=..., or set CLOSE_API_KEY"
+        raise AuthenticationError(status=None, request=message)
+    try:
+        return ApiKey(key)
+    except InvalidRequestError as exc:
+        if api_key is not None:
+            raise
+        message = f"what CLOSE_API_KEY holds is no key: {exc}"
+        raise InvalidRequestError(message) from None
+
+
+def choose_journal(journal: Journal | str | PathLike[str] | None, clock: Clock) -> tuple[Journal, bool]:
+    """The journal, and whether the client closes it: what it was given stays the caller's.
+
+    Raises InvalidRequestError for what is none.
+    """
+    if journal is None:
+        return MemoryJournal(), True
+    if isinstance(journal, str | PathLike):
+        from closebulk_async.sqlite_journal import SqliteJournal  # noqa: PLC0415 - sqlite is for those who use it
+
+        return SqliteJournal(journal, clock=clock), True
+    if isinstance(journal, type) or not hasattr(journal, "swap"):
+        message = f"journal must be a path or a Journal and is {journal!r}"
+        raise InvalidRequestError(message)
+    return journal, False
+
+
+def check_limiter(limiter: Limiter | None) -> Limiter | None:
+    """`limiter` itself. Raises InvalidRequestError for what is none."""
+    if isinstance(limiter, type) or not (
+        limiter is None or (hasattr(limiter, "acquire") and hasattr(limiter, "learn"))
+    ):
+        message = f"limiter must be a Limiter, as MemoryLimiter(clock) is, and is {limiter!r}"
+        raise InvalidRequestError(message)
+    return limiter
+
+
+def check_hooks(hooks: Iterable[Hook]) -> Sequence[Hook]:
+    """The hooks in their order. Raises InvalidRequestError for what cannot be called, and for a single one."""
+    listed = [hooks] if callable(hooks) else list(hooks)
+    if strange := [hook for hook in listed if isinstance(hook, type) or not callable(hook)]:
+        message = f"hooks holds {strange[0]!r}, which cannot be called with an event"
+        raise InvalidRequestError(message)
+    if callable(hooks):
+        message = f"hooks must be several and is the one hook {hooks!r}: write [{hooks!r}]"
+        raise InvalidRequestError(message)
+    return listed

@@ -99,6 +99,7 @@ def test_the_table_judges_by_the_targets(core: float, median: float, n_missed: i
     assert (table.count("**no**"), table.count("| yes |")) == (n_missed, 3 - n_missed)
 
 
+@pytest.mark.timeout(300)  # three programs start, one of them a browser, on however busy a machine
 def test_a_quick_run_measures_server_and_page(tmp_path: Path) -> None:
     """Simulator, command and browser start, and what they find is written."""
     find_browser()

@@ -18,6 +18,7 @@ from closebulk_async import (
     NotFoundError,
     ServerError,
     WebhookEvent,
+    job_events,
     lead,
 )
 from closebulk_async.simulator import ExportPlan, ExportRules, faults
@@ -172,7 +173,7 @@ async def test_an_export_is_neither_paused_nor_taken_for_an_action(stage: Stage)
     with pytest.raises(InvalidRequestError, match="is of the kind"):
         await stage.close.exports.get("email:bulkemail_1")
     with pytest.raises(InvalidRequestError, match="no bulk action"):
-        stage.close.watch_active(kinds=["export"])
+        job_events(["export"])
     assert stage.sim.requests == ()
 
 

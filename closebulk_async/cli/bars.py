@@ -23,8 +23,8 @@ from closebulk_async.errors import BulkActionFailed, CloseBulkError, WaitTimeout
 from closebulk_async.models import JobRef
 from closebulk_async.progress import Progress
 
-RATE, ETA = 10, 10
-"""Columns: `99.9/min`, `ETA 2m 05s`."""
+RATE, ETA = 10, 11
+"""Columns: `99.9/min`, `ETA 12m 05s`."""
 
 FREE = 2
 """Columns that stay free for the `^C` that a terminal echoes: it would wrap, and shift what is drawn next."""

@@ -60,8 +60,9 @@ def calling(arguments: Sequence[str]) -> Iterator[Call]:
     """The block is a call with these arguments."""
     call = Call(shows_tracebacks=os.environ.get("CLOSEBULK_DEBUG", "").strip().lower() not in {"", "0", "false", "no"})
     # A key has no business among the arguments. Who types one all the same is told so, but not in its own words.
-    typed = (argument.rpartition("=")[2] for argument in arguments if "api_" in argument)
-    for secret in filter(None, (*(os.environ.get(name, "").strip() for name in SECRETS), *typed)):
+    typed = (argument.rpartition("=")[2] for argument in arguments)
+    keys = (value for value in typed if value.startswith("api_"))
+    for secret in filter(None, (*(os.environ.get(name, "").strip() for name in SECRETS), *keys)):
         call.hide(secret)
     token = _call.set(call)
     try:

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from closebulk_async.cli.clients import connect
 from closebulk_async.cli.exits import ExitCode, complain
+from closebulk_async.cli.views import print_json
 from closebulk_async.dashboard import make_app
 from closebulk_async.dashboard.hosts import is_address, is_loopback
 from closebulk_async.integrations.prometheus import PrometheusHook
@@ -43,7 +44,8 @@ others can reach this address, and what they send is not encrypted. To put TLS i
 or in a server of nginx, which must not hold back what is streamed:
   location / {{
     proxy_pass http://127.0.0.1:{port};
-    proxy_set_header Host $host;
+    proxy_http_version 1.1;
+    proxy_set_header Host $http_host;
     proxy_set_header X-Forwarded-Proto $scheme;
     proxy_buffering off;
   }}
@@ -59,6 +61,7 @@ class Serving:
     journal: PathLike[str] | None
     allows_control: bool
     allowed_hosts: Sequence[str]
+    as_json: bool
     shows_fleet: bool = False
 
     def run(self) -> ExitCode:
@@ -74,7 +77,8 @@ class Serving:
 
     async def _run(self) -> ExitCode:
         registry, given = CollectorRegistry(), os.environ.get(TOKEN_VARIABLE, "").strip()
-        is_private = is_loopback(self.host)
+        # A name that is allowed is that of a proxy, behind which others are.
+        is_private = is_loopback(self.host) and not self.allowed_hosts
         token = given or (None if is_private else secrets.token_urlsafe(32))
         async with AsyncExitStack() as stack:
             fleet = await self._open_fleet(stack) if self.shows_fleet else None
@@ -100,7 +104,7 @@ class Serving:
                 complain(f"cannot listen on {self.host}, port {self.port}: {_reason(exc)}")
                 return ExitCode.USAGE
             port = runner.addresses[0][1]
-            self._announce(port, token=None if given else token, is_private=is_private)
+            self._announce(port, token=None if given else token, is_private=is_loopback(self.host))
             await _wait_for_term()
         return ExitCode.DONE
 
@@ -115,7 +119,10 @@ class Serving:
 
     def _announce(self, port: int, *, token: str | None, is_private: bool) -> None:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        print(f"http://{host}:{port}/ shows what runs. Ctrl-C ends it.", flush=True)
+        if self.as_json:
+            print_json({"url": f"http://{host}:{port}/"})
+        else:
+            print(f"http://{host}:{port}/ shows what runs. Ctrl-C ends it.", flush=True)
         if token is not None:
             complain(f"this address needs a token ({TOKEN_VARIABLE} sets another): {token}")
         if not is_private:

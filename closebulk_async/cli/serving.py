@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from closebulk_async.cli.exits import ExitCode, complain
+from closebulk_async.cli.options import Json
 
 
 def dashboard(
@@ -30,8 +31,12 @@ def dashboard(
     ] = False,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A name by which it may be called, such as that of a proxy. Repeatable."),
+        typer.Option(
+            metavar="NAME",
+            help="A name by which it may be called, that of a proxy say; then it needs a token. Repeatable.",
+        ),
     ] = None,
+    as_json: Json = False,
 ) -> int:
     """Show in the browser what runs and what ran lately, until Ctrl-C.
 
@@ -52,5 +57,6 @@ def dashboard(
         journal=journal,
         allows_control=allow_control,
         allowed_hosts=tuple(allow_host or ()),
+        as_json=as_json,
         shows_fleet=fleet,
     ).run()

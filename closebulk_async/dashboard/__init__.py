@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from closebulk_async.clock import Clock, SystemClock
+from closebulk_async.dashboard.archive import Archive
 from closebulk_async.dashboard.assets import read_assets
 from closebulk_async.dashboard.board import Board
 from closebulk_async.dashboard.feed import Feed
@@ -110,6 +111,7 @@ def make_app(
         board=board,
         publisher=publisher,
         feed=feed,
+        archive=Archive(close),
         guard=guard,
         exposition=Exposition(collector, registry),
         assets=read_assets(),

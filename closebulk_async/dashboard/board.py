@@ -7,6 +7,7 @@ nobody keeps a queue for them.
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from bisect import bisect_right, insort
 from collections import OrderedDict, deque
@@ -102,6 +103,8 @@ class Card:
     """The latest bad poll that was told of; before `seen_at`, it is over."""
     error: str | None = None
     samples: list[Sample] = attrs.field(factory=list)
+    spacing: float = 0.0
+    """Seconds between two samples at the least: the longer it runs, the more, so that they span all of it evenly."""
     timeline: list[Moment] = attrs.field(factory=list)
     told_at: datetime | None = None
     """The `seen_at` of its version."""
@@ -138,11 +141,16 @@ class Card:
 
 @attrs.frozen
 class Changes:
-    """What has changed between two versions. With `is_reset` it is everything that there is."""
+    """What has changed between two versions, or the first part of that. With `is_reset` it is everything there is.
+
+    `since` is the version from which samples count, `version` the one up to which this part goes; where it `is_whole`,
+    that is the board's.
+    """
 
     since: int
     version: int
     is_reset: bool
+    is_whole: bool
     cards: Sequence[Card]
     removed: Sequence[str]
 
@@ -159,6 +167,8 @@ class Board:
         self.link = Link(status="connecting", since=now)
         self.starts: tuple[Intent, ...] | None = None
         """Open starts of the journal that have no action; None without a durable journal."""
+        self.forbidden: frozenset[str] = frozenset()
+        """The kinds that the key may not read."""
         self._cards: OrderedDict[JobRef[Any], Card] = OrderedDict()
         """The one that changed last comes last."""
         self._ended: list[tuple[datetime, str, JobRef[Any]]] = []
@@ -189,23 +199,25 @@ class Board:
         version = int(number[: len(str(self.version)) + 1])  # a number of a million digits takes a second to read
         return version if version <= self.version else None
 
-    def changes_since(self, version: int | None) -> Changes:
-        """What has changed since a version; everything where that is None or too long ago."""
-        if version is None or version < self._forgotten:
-            return Changes(0, self.version, is_reset=True, cards=list(self._cards.values()), removed=())
-        cards = []
-        for card in reversed(self._cards.values()):
-            if card.version <= version:
-                break
-            cards.append(card)
-        cards.reverse()
-        removed = []
-        for at, ref in reversed(self._removed):
-            if at <= version:
-                break
-            if ref not in self._cards:  # it may have come back
-                removed.append(str(ref))
-        return Changes(version, self.version, is_reset=False, cards=cards, removed=list(dict.fromkeys(removed)))
+    def changes_since(self, version: int | None, *, after: int | None = None, most: int | None = None) -> Changes:
+        """What has changed since a version; everything where that is None or too long ago.
+
+        With `most`, at most so many cards, those whose last change is oldest; the next part is what comes `after` the
+        version of this one. Each part has the samples since the version at which all parts began.
+        """
+        if after is not None and after < self._forgotten:
+            version = after = None
+        is_anew = version is None or version < self._forgotten
+        since = 0 if is_anew or version is None else version
+        start = since if after is None else max(since, after)
+        cards = list(itertools.takewhile(lambda card: card.version > start, reversed(self._cards.values())))[::-1]
+        is_whole = most is None or len(cards) <= most
+        cards = cards if is_whole else cards[:most]
+        upto = self.version if is_whole else cards[-1].version
+        removed = itertools.takewhile(lambda each: each[0] > start, reversed(self._removed))
+        gone = dict.fromkeys(str(ref) for at, ref in removed if at <= upto and ref not in self._cards)
+        is_reset = is_anew and after is None
+        return Changes(since, upto, is_reset, is_whole, cards, () if is_reset else tuple(gone)[::-1])
 
     # What polls show ------------------------------------------------------------------------------------------------
 
@@ -300,6 +312,13 @@ class Board:
         self.link = Link(status="error", since=since, message=message, last_ok_at=self.link.last_ok_at)
         self.version += 1
 
+    def note_forbidden(self, kind: str, *, is_forbidden: bool) -> None:
+        """The key may not read a kind, or may do so again."""
+        forbidden = self.forbidden | {kind} if is_forbidden else self.forbidden - {kind}
+        if forbidden != self.forbidden:
+            self.forbidden = forbidden
+            self.version += 1
+
     def note_starts(self, starts: Sequence[Intent]) -> None:
         """What the journal holds open without an action."""
         if self.starts != (starts := tuple(starts)):
@@ -369,13 +388,16 @@ def _read_end(job: Job) -> datetime | None:
 
 def _add_sample(card: Card, *, now: datetime) -> None:
     samples, sample = card.samples, Sample(now.timestamp(), card.processed, card.version)
-    if len(samples) > 1 and samples[-2].processed == samples[-1].processed == sample.processed:
-        samples[-1] = sample  # of a rest its two ends are enough
-        return
+    if len(samples) > 1:
+        before, latest = samples[-2:]
+        rests = before.processed == latest.processed == sample.processed  # of a rest its two ends are enough
+        if rests or latest.at - before.at < card.spacing:
+            samples[-1] = sample
+            return
     samples.append(sample)
     if len(samples) > MOST_SAMPLES:
-        older = len(samples) // 2
-        samples[:older] = samples[:older:2]
+        samples[:-1] = samples[:-1:2]
+        card.spacing = (sample.at - samples[0].at) / len(samples)
 
 
 def _add_moment(card: Card, *, now: datetime) -> None:

@@ -45,6 +45,8 @@ class EventStream:
             await self._follow(request, response)
         except (ConnectionError, TimeoutError) as exc:
             logger.debug("a page of the dashboard has gone: %r", exc)
+            if request.transport is not None:
+                request.transport.abort()  # what could not be sent would be waited for once more
         finally:
             self.publisher.leave()
         return response
@@ -55,12 +57,15 @@ class EventStream:
         # What a browser repeats after a cut is newer than the address, which it does not change.
         has = board.parse_version(request.headers.get("Last-Event-ID") or request.query.get("since"))
         await self._write(response, RETRY)
-        is_first = True
+        after, is_whole = None, False
         while not publisher.is_closed:
-            if is_first or (has is not None and publisher.published > has):
-                data, version = publisher.read_state(has), board.version
-                await self._write(response, _event("state", data, id=board.name_version(version)))
-                is_first, has = False, version
+            if not is_whole or (has is not None and publisher.published > has):
+                part = publisher.read_part(has, after=after)
+                is_whole = part.is_whole
+                # Who is cut off in the middle begins again where all parts began: the others have earlier samples.
+                id_ = board.name_version(part.version) if is_whole else None
+                await self._write(response, _event("state", part.data, id=id_))
+                has, after = (part.version, None) if is_whole else (has, part.version)
             elif publisher.ticks > ticks:
                 ticks = publisher.ticks
                 if not self.may_go_on():

@@ -6,14 +6,17 @@ import asyncio
 import itertools
 import logging
 import math
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from closebulk_async.dashboard.payloads import LABELS
 from closebulk_async.errors import (
     BulkActionFailed,
     BulkActionPaused,
+    ClientClosedError,
     CloseBulkError,
+    JournalError,
     NotFoundError,
     PermissionDeniedError,
 )
@@ -43,6 +46,9 @@ HEARTBEAT = 15.0
 MOST_RECENT = 200
 """Actions that are read at the start, whatever became of them."""
 
+READ = ("date_updated", *LABELS.values())
+"""What is read of each: a query may list thousands of leads, and is read when somebody wants to see it."""
+
 LOOK_BACK = 300.0
 """Seconds between looks at what is recent: what began and ended between two other looks is only seen so."""
 
@@ -55,11 +61,13 @@ FORBIDDEN = 600.0
 JOURNAL = 5.0
 """Seconds between looks into the journal, in which other processes write."""
 
-SILENCE = 30.0
-"""Seconds without an answer after which Close is asked for one: as long as a look for new actions takes to come."""
+SILENCE = 45.0
+"""Seconds without an answer after which Close is asked for one: looks for new actions come more often."""
 
 DOUBT = 10.0
 """Seconds between two such questions at the least, where a poll fails again and again and all else is well."""
+
+TASK = "closebulk_async dashboard"
 
 ENDS = (BulkActionFailed, BulkActionPaused, NotFoundError)
 """After these there is nothing more to follow."""
@@ -80,22 +88,22 @@ class Feed:
         self._followed_again: set[JobRef[Any]] = set()
         self._is_in_doubt = False
         self._heard_at = -math.inf
+        self._cause: tuple[type[CloseBulkError], object] | None = None
         self.intents: Mapping[JobRef[Any], Intent] = {}
         """Open starts of the journal that have an action."""
 
     async def run(self) -> None:
         """Read until it is cancelled."""
         async with asyncio.TaskGroup() as group:
-            for work in self._works():
-                group.create_task(self._go_on(work), name="closebulk_async dashboard")
+            for work, kind in self._works():
+                group.create_task(self._go_on(work, kind=kind), name=TASK)
 
-    def _works(self) -> Sequence[Callable[[], Awaitable[None]]]:
-        """What is done all the time."""
+    def _works(self) -> Sequence[tuple[Callable[[], Awaitable[None]], Kind | None]]:
+        """What is done all the time, and the kind that it is about, if it is about one."""
         works: list[Callable[[], Awaitable[None]]] = [self._look_back, self._follow_left, self._listen]
-        works += [partial(self._follow_kind, kind) for kind in Kind]
         if self._close.journal.is_durable:
             works.append(self._read_journal)
-        return works
+        return [*((work, None) for work in works), *((partial(self._follow_kind, kind), kind) for kind in Kind)]
 
     def follow_again(self, *refs: JobRef[Any]) -> None:
         """Follow what nobody follows any more."""
@@ -103,17 +111,26 @@ class Feed:
         if self._left:
             self._is_left.set()
 
-    async def _go_on(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do it again and again. What fails is tried later, and later still if it fails at once."""
+    async def _go_on(self, work: Callable[[], Awaitable[None]], *, kind: Kind | None = None) -> None:
+        """Do it again and again. What fails is tried later, and later still if it fails at once.
+
+        `kind` is the one that it is about.
+        """
         failures = 0
         while True:
             began = self._clock.monotonic()
+            if kind is not None:
+                self._note_forbidden(kind, is_forbidden=False)  # as far as is known, until it is refused
             try:
                 await work()
             except PermissionDeniedError as exc:
                 logger.warning("the dashboard leaves out what may not be read: %s", exc)
+                if kind is not None:
+                    self._note_forbidden(kind, is_forbidden=True)
                 await self._clock.sleep(FORBIDDEN)
                 continue
+            except JournalError as exc:  # that says nothing of Close
+                logger.warning("the dashboard cannot read the journal, and will again: %s", exc)
             except CloseBulkError as exc:
                 self._note_failure(exc)
             except Exception:
@@ -127,7 +144,7 @@ class Feed:
         """What is recent, now and then."""
         waits = itertools.chain((LOOK_SOON,), itertools.repeat(LOOK_BACK))
         while True:
-            jobs = await self._close.recent(limit=MOST_RECENT)
+            jobs = await self._close.recent(limit=MOST_RECENT, fields=READ)
             now = self._note_answer()
             for job in jobs:
                 self._board.note_job(job, now=now)
@@ -156,16 +173,13 @@ class Feed:
                 refs = list(self._left)
                 self._left.clear()
                 self._is_left.clear()
-                group.create_task(self._follow(refs), name="closebulk_async dashboard")
+                group.create_task(self._follow(refs), name=TASK)
 
     async def _follow(self, refs: Sequence[JobRef[Any]]) -> None:
         self._followed_again.update(refs)
         try:
-            await self._take(self._watch(refs))
-        except CloseBulkError as exc:
-            self._note_failure(exc)
-            self._followed_again.difference_update(refs)
-            self.follow_again(*refs)
+            with suppress(ClientClosedError):  # it stays closed, and the others say so
+                await self._take(self._watch(refs))
         finally:
             self._followed_again.difference_update(refs)
 
@@ -227,8 +241,19 @@ class Feed:
         self._publisher.note()
         return now
 
-    def _note_failure(self, error: CloseBulkError) -> None:
-        level = logging.INFO if self._board.link.status == "error" else logging.WARNING  # once for each outage
-        logger.log(level, "the dashboard cannot read from Close, and will again: %s", error)
-        self._board.note_failure(str(error), now=self._clock.now())
+    def _note_forbidden(self, kind: Kind, *, is_forbidden: bool) -> None:
+        self._board.note_forbidden(str(kind), is_forbidden=is_forbidden)
         self._publisher.note()
+
+    def _note_failure(self, error: CloseBulkError) -> None:
+        cause = (type(error), getattr(error, "status", None))
+        is_known = self._board.link.status == "error" and cause == self._cause
+        logger.log(
+            logging.INFO if is_known else logging.WARNING,
+            "the dashboard cannot read from Close, and will again: %s",
+            error,
+        )
+        if not is_known:  # the same of another list is no news
+            self._cause = cause
+            self._board.note_failure(str(error), now=self._clock.now())
+            self._publisher.note()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from closebulk_async.dashboard.board import Board
     from closebulk_async.dashboard.publishing import Publisher
     from closebulk_async.integrations.procrastinate import Fleet
-    from closebulk_async.models import JobRef
+    from closebulk_async.models import JobRef, Kind
     from closebulk_async.progress import Progress
 
 LOOK_BACK = 30.0
@@ -32,8 +32,8 @@ class FleetFeed(Feed):
         self._fleet = fleet
         self._account = account
 
-    def _works(self) -> Sequence[Callable[[], Awaitable[None]]]:
-        return [self._look_back, self._follow_left, self._follow_all, self._read_journal]
+    def _works(self) -> Sequence[tuple[Callable[[], Awaitable[None]], Kind | None]]:
+        return [(work, None) for work in (self._look_back, self._follow_left, self._follow_all, self._read_journal)]
 
     async def _look_back(self) -> None:
         while True:

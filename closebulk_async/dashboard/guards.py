@@ -43,6 +43,9 @@ COOKIE = "closebulk_session"
 OPEN_ROUTES = frozenset({"page", "login", "static", "healthz"})
 """The routes that need no token; what they answer without one holds nothing of Close's."""
 
+PAGES = frozenset({"page", "login", "static"})
+"""The routes to which a link on any page may lead."""
+
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG001 - as aiohttp calls it
     """For `on_response_prepare`: it sees also what aiohttp answers by itself."""
@@ -90,6 +93,12 @@ class Guard:
         if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
             raise Refusal(HTTPStatus.FORBIDDEN, "the request comes from a page of another site")
 
+    def _check_cause(self, request: web.Request) -> None:
+        """Refuse what other sites' pages cause, although they could not read the answer: it may cost a request."""
+        is_page = request.match_info.route.name in PAGES
+        if not is_page and request.headers.get("Sec-Fetch-Site", "none") not in {"same-origin", "none"}:
+            raise Refusal(HTTPStatus.FORBIDDEN, "the request comes from a page of another site")
+
     def _check_known(self, request: web.Request) -> None:
         if request.match_info.route.name not in OPEN_ROUTES and not self.is_known(request):
             raise Refusal(HTTPStatus.UNAUTHORIZED, "a token is needed")
@@ -104,10 +113,14 @@ class Guard:
             text = "This is not the host that was asked for. Allow its name (--allow-host, allowed_hosts) if it is.\n"
             return web.Response(status=HTTPStatus.MISDIRECTED_REQUEST, text=text)
         try:
+            self._check_cause(request)
             self._check_known(request)
             return await handler(request)
         except Refusal as exc:
-            return answer_error(str(exc), status=exc.status)
+            answer = answer_error(str(exc), status=exc.status)
+            if exc.status is HTTPStatus.UNAUTHORIZED:
+                answer.headers["WWW-Authenticate"] = "Bearer"
+            return answer
         except CloseBulkError as exc:
             return answer_error(str(exc), status=status_of(exc))
         except web.HTTPException as exc:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,10 @@ try:
 except ImportError as exc:
     message = "prometheus_client is not installed: pip install 'closebulk-async[dashboard]'"
     raise ImportError(message, name=exc.name) from exc
+
+from closebulk_async.dashboard.board import CARD_PHASES
+from closebulk_async.intents import State
+from closebulk_async.models import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -50,12 +53,12 @@ class BoardCollector(Collector):
         self._n_clients = n_clients
 
     def collect(self) -> Iterator[Metric]:
-        """One family for each gauge; what is not known is left out."""
+        """One family for each gauge; what is not known is left out, and what is none is 0."""
         values: dict[str, Mapping[tuple[str, ...], float]] = {
             "closebulk_actions": self._count_actions(),
             "closebulk_objects_remaining": self._count_remaining(),
             **self._read_limits(),
-            "closebulk_open_starts": Counter((str(start.state),) for start in self._board.starts or ()),
+            "closebulk_open_starts": self._count_starts(),
             "closebulk_last_success_timestamp_seconds": self._read_last_success(),
             "closebulk_dashboard_clients": {(): self._n_clients()},
         }
@@ -66,14 +69,25 @@ class BoardCollector(Collector):
             yield family
 
     def _count_actions(self) -> Mapping[tuple[str, ...], float]:
-        return Counter((str(card.ref.kind), card.phase) for card in self._board.cards)
+        counts: dict[tuple[str, ...], float] = {(str(kind), phase): 0 for kind in Kind for phase in CARD_PHASES}
+        for card in self._board.cards:
+            counts[str(card.ref.kind), card.phase] += 1
+        return counts
 
     def _count_remaining(self) -> Mapping[tuple[str, ...], float]:
-        left: Counter[tuple[str, ...]] = Counter()
+        left: dict[tuple[str, ...], float] = {(str(kind),): 0 for kind in Kind}
         for card in self._board.cards:
             if card.is_live and card.total is not None:
                 left[(str(card.ref.kind),)] += max(0, card.total - card.processed)
         return left
+
+    def _count_starts(self) -> Mapping[tuple[str, ...], float]:
+        if self._board.starts is None:
+            return {}
+        counts: dict[tuple[str, ...], float] = {(str(state),): 0 for state in (State.NEW, State.POSTING)}
+        for start in self._board.starts:
+            counts[(str(start.state),)] += 1
+        return counts
 
     def _read_limits(self) -> Mapping[str, Mapping[tuple[str, ...], float]]:
         allowed: dict[tuple[str, ...], float] = {}

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from closebulk_async.convert import format_datetime
-from closebulk_async.models import BulkAction, Export, Job, Kind
+from closebulk_async.models import Export, Job, Kind
 from closebulk_async.query_words import describe_query as in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from closebulk_async.dashboard.board import Board, Card, Link
+    from closebulk_async.dashboard.board import Board, Card, Changes, Link
     from closebulk_async.intents import Intent
-    from closebulk_async.limits import GroupLimits
+    from closebulk_async.limits import GroupLimits, ShownLimit
 
-_LABELS: Mapping[Kind, str] = {
+LABELS: Mapping[Kind, str] = {
     Kind.EMAIL: "template_id",
     Kind.DELETE: "bulk_object_type",
     Kind.EDIT: "type",
@@ -32,7 +32,7 @@ def describe_time(moment: datetime | None) -> str | None:
 
 def describe_card(card: Card, *, since: int = 0) -> dict[str, Any]:
     """A row of the table, with the samples that came after a version."""
-    job, label = card.job, _LABELS.get(card.ref.kind)
+    job, label = card.job, LABELS.get(card.ref.kind)
     word = None if label is None else getattr(job, label, None)
     return {
         "ref": str(card.ref),
@@ -74,20 +74,20 @@ def describe_link(link: Link) -> dict[str, Any]:
 
 
 def describe_limits(limits: Mapping[str, GroupLimits]) -> list[dict[str, Any]]:
-    """The budget of each endpoint group: one entry for each limit of it."""
-    return [
-        {
-            "group": group.group,
-            "limit": shown.limit,
-            "remaining": shown.remaining,
-            "resets_at": describe_time(shown.resets_at),
-            "scope": shown.scope,
-            "n_throttled": group.n_throttled,
-            "stopped_until": describe_time(group.stopped_until),
-        }
-        for group in limits.values()
-        for shown in group.shown
-    ]
+    """The budget of each endpoint group: one entry for each limit of it, or one where only 429s tell of any."""
+    return [_describe_limit(group, shown) for group in limits.values() for shown in group.shown or (None,)]
+
+
+def _describe_limit(group: GroupLimits, shown: ShownLimit | None) -> dict[str, Any]:
+    return {
+        "group": group.group,
+        "limit": None if shown is None else shown.limit,
+        "remaining": None if shown is None else shown.remaining,
+        "resets_at": None if shown is None else describe_time(shown.resets_at),
+        "scope": None if shown is None else shown.scope,
+        "n_throttled": group.n_throttled,
+        "stopped_until": describe_time(group.stopped_until),
+    }
 
 
 def describe_starts(starts: Iterable[Intent] | None) -> list[dict[str, Any]] | None:
@@ -108,19 +108,20 @@ def describe_intent(intent: Intent) -> dict[str, Any]:
 
 
 def describe_state(
-    board: Board, *, since: int | None, now: datetime, limits: Mapping[str, GroupLimits]
+    board: Board, changes: Changes, *, now: datetime, limits: Mapping[str, GroupLimits]
 ) -> dict[str, Any]:
-    """What has changed since a version, or all there is."""
-    changes = board.changes_since(since)
+    """What has changed since a version, or all there is; with `more`, a part of that."""
     return {
         "version": board.name_version(changes.version),
         "reset": changes.is_reset,
+        "more": not changes.is_whole,
         "now": describe_time(now),
         "actions": [describe_card(card, since=changes.since) for card in changes.cards],
         "removed": list(changes.removed),
         "close": describe_link(board.link),
         "limits": describe_limits(limits),
         "starts": describe_starts(board.starts),
+        "forbidden": sorted(board.forbidden),
     }
 
 
@@ -144,12 +145,12 @@ def _is_link(name: str, value: object) -> bool:
     return name == "download_url" or (isinstance(value, str) and value.startswith(("http://", "https://")))
 
 
-def describe_query(job: BulkAction | Export) -> dict[str, Any]:
+def describe_query(job: Job) -> dict[str, Any]:
     """Which leads an action is for: in words, as JSON, and in the old search language.
 
     There are no words where a legacy search says it, or where nobody does, as with many exports.
     """
-    query: dict[str, Any] | None = getattr(job, "s_query", None)
-    legacy: str | None = getattr(job, "query", None)
-    words = None if query is None or (not query and legacy) else in_words(query)
-    return {"words": words, "json": query, "legacy": legacy or None}
+    query: object = getattr(job, "s_query", None)
+    legacy: str | None = getattr(job, "query", None) or None
+    words = in_words(query) if isinstance(query, dict) and (query or not legacy) else None
+    return {"words": words, "json": query, "legacy": legacy}

@@ -6,6 +6,7 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import orjson
 
 from closebulk_async.clock import Alarm, Alarms, Clock
@@ -14,7 +15,7 @@ from closebulk_async.dashboard.payloads import describe_state, describe_tick
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from closebulk_async.dashboard.board import Board
+    from closebulk_async.dashboard.board import Board, Changes
     from closebulk_async.limits import GroupLimits
 
 TICK = 10.0
@@ -23,8 +24,20 @@ TICK = 10.0
 MOST_CLIENTS = 64
 """Streams at the same time. A browser holds one for each open page."""
 
+MOST_AT_ONCE = 150
+"""Cards of one event. A thousand at once would take a browser longer than a frame lasts; between events it draws."""
+
 FRESH_FOR = 0.25
 """Seconds for which one who asks gets what was made for another: it says what time it is, by which pages count down."""
+
+
+@attrs.frozen
+class Part:
+    """An event: its JSON, the version up to which it goes, and whether nothing is missing by then."""
+
+    data: bytes
+    version: int
+    is_whole: bool = attrs.field(kw_only=True)
 
 
 class Publisher:
@@ -48,7 +61,7 @@ class Publisher:
         self._due: Alarm | None = None
         self._tick: Alarm | None = None
         self._turn = asyncio.Event()
-        self._made: dict[tuple[int | None, int], bytes] = {}
+        self._made: dict[tuple[int | None, int | None, int], Part] = {}
         self._made_at = -math.inf
 
     def join(self) -> bool:
@@ -76,23 +89,27 @@ class Publisher:
 
     async def wait(self) -> None:
         """Until the next beat or tick, or the end."""
-        if not self.is_closed:
-            await self._turn.wait()
+        await self._turn.wait()
 
-    def read_state(self, since: int | None) -> bytes:
-        """What has changed since a version, as JSON."""
-        now, key = self.clock.monotonic(), (since, self.board.version)
+    def read_part(self, since: int | None, *, after: int | None = None) -> Part:
+        """What has changed since a version, or the next part of that, `after` the one before."""
+        now, key = self.clock.monotonic(), (since, after, self.board.version)
         if now - self._made_at > FRESH_FOR:
             self._made.clear()
             self._made_at = now
         made = self._made.get(key)
         if made is None:
-            made = self._made[key] = orjson.dumps(self.describe(since))
+            changes = self.board.changes_since(since, after=after, most=MOST_AT_ONCE)
+            made = Part(orjson.dumps(self._describe(changes)), changes.version, is_whole=changes.is_whole)
+            self._made[key] = made
         return made
 
-    def describe(self, since: int | None) -> dict[str, Any]:
-        """What has changed since a version."""
-        return describe_state(self.board, since=since, now=self.clock.now(), limits=self._limits())
+    def describe_all(self) -> dict[str, Any]:
+        """Everything there is."""
+        return self._describe(self.board.changes_since(None))
+
+    def _describe(self, changes: Changes) -> dict[str, Any]:
+        return describe_state(self.board, changes, now=self.clock.now(), limits=self._limits())
 
     def read_tick(self) -> bytes:
         """A sign of life, as JSON."""

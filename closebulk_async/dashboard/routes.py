@@ -11,6 +11,7 @@ import attrs
 from aiohttp import web
 
 from closebulk_async.client import CloseBulk
+from closebulk_async.dashboard.archive import Archive
 from closebulk_async.dashboard.assets import Asset
 from closebulk_async.dashboard.board import CARD_PHASES, Board, Card
 from closebulk_async.dashboard.events import EventStream
@@ -46,6 +47,7 @@ class Routes:
     board: Board
     publisher: Publisher
     feed: Feed
+    archive: Archive
     guard: Guard
     exposition: Exposition
     assets: Mapping[str, Asset]
@@ -158,7 +160,7 @@ class Routes:
         wanted = {name: frozenset(request.query.getall(name, ())) for name in ("kind", "phase", "status")}
         _check_words("kind", wanted["kind"], known=[*Kind])
         _check_words("phase", wanted["phase"], known=CARD_PHASES)
-        state = self.publisher.describe(None)
+        state = self.publisher.describe_all()
         rows = [row for row in state["actions"] if all(row[name] in words for name, words in wanted.items() if words)]
         rows.sort(key=lambda row: row["created_at"] or "", reverse=True)
         return answer_json({**state, "actions": rows})
@@ -167,9 +169,7 @@ class Routes:
         """All that is known of one action."""
         ref: JobRef[Any] = JobRef.parse(request.match_info["ref"])
         card = self.board.find(ref)
-        job = None if card is None else card.job
-        if job is None or not hasattr(job, "status"):  # too old for the board, or no poll has found it
-            job = await self.close.get(ref)
+        job = await self.archive.read(ref, card)
         intent = self.feed.intents.get(ref)
         shown = card or Card.of(job, now=self.publisher.clock.now())
         return answer_json(

@@ -27,7 +27,8 @@ FAILURE_SECONDS = 1.0
 """How long a wrong token is thought about."""
 
 MOST_ATTEMPTS = 4
-"""Logins at the same time: with the second that each failure takes, this bounds how many tokens are tried."""
+"""Wrong tokens of the form that are thought about at the same time; more are refused at once. A token's length, and not
+this, keeps it from being guessed."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
@@ -70,22 +71,26 @@ class Sessions:
     async def begin(self, given: str) -> str | None:
         """Begin a session for whoever gives the token, and return its id; None, later, for another token.
 
-        Raises BlockingIOError where too many try at the same time.
+        Raises BlockingIOError where too many give a wrong one at the same time; they keep nobody out who has the right
+        one.
         """
-        if self._attempts >= MOST_ATTEMPTS:
-            raise BlockingIOError
-        self._attempts += 1
-        try:
-            if not self.is_token(given):
-                await self._clock.sleep(FAILURE_SECONDS)
-                return None
-        finally:
-            self._attempts -= 1
+        if not self.is_token(given):
+            await self._think()
+            return None
         id_ = secrets.token_urlsafe(32)
         self._ends[_key(id_)] = self._clock.monotonic() + LIFE
         while len(self._ends) > MOST_SESSIONS:
             self._ends.popitem(last=False)
         return id_
+
+    async def _think(self) -> None:
+        if self._attempts >= MOST_ATTEMPTS:
+            raise BlockingIOError
+        self._attempts += 1
+        try:
+            await self._clock.sleep(FAILURE_SECONDS)
+        finally:
+            self._attempts -= 1
 
     def end(self, id: str) -> None:
         """End a session, if there is one of that id."""

@@ -9,6 +9,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
 
 from closebulk_async.models import BULK_KINDS, Kind
+from closebulk_async.simulator import faults
 
 from .scenes import staging
 from .test_page import row
@@ -93,7 +94,7 @@ async def test_no_width_makes_the_page_scroll_sideways(browser: Browser, width: 
         assert cut == []
         await page.locator("#running .open").first.click()
         await expect(page.locator("#detail-words")).not_to_be_empty()
-        assert await page.evaluate("document.querySelector('#detail').scrollWidth") <= width
+        assert await page.evaluate("(d => d.scrollWidth <= d.clientWidth)(document.querySelector('#detail'))")
 
 
 async def test_the_dark_is_dark_and_can_be_chosen(scene: Scene) -> None:
@@ -143,13 +144,34 @@ async def test_the_keyboard_is_enough(browser: Browser) -> None:
         await page.keyboard.press("Enter")
         await expect(page.locator("#confirm")).to_be_visible()
         await page.keyboard.press("Tab")
-        await page.keyboard.press("Enter")
+        async with page.expect_response("**/pause"):
+            await page.keyboard.press("Enter")
         await expect(page.locator("#confirm")).to_be_hidden()
         await scene.pass_time(2)
         await expect(page.locator("#detail-status")).to_have_text("paused")
         await page.keyboard.press("Escape")
         await expect(page.locator("#detail")).to_be_hidden()
         assert await focused(page) == f"row-{second}"
+
+
+async def test_the_keyboard_comes_to_a_list_whose_first_row_goes_away(scene: Scene) -> None:
+    """By a change of state that a filter hides, or by an end: the focus goes to a neighbour."""
+    oldest = scene.run_job(duration=5000)
+    await scene.pass_time(2)
+    ends = scene.run_job(duration=30)
+    await scene.pass_time(2)
+    newest = scene.run_job(duration=5000)
+    await scene.pass_time(1)
+    await scene.serve()
+    page = await scene.show()
+    await page.locator("#phases").get_by_role("button", name="running").click()
+    await scene.close.pause(newest)
+    await scene.pass_time(3)
+    await expect(row(page, newest)).to_be_hidden()
+    await tab_to(page, f"row-{ends}")
+    await scene.pass_time(40)
+    await expect(page.locator("#running").locator(row(page, ends))).to_have_count(0)
+    assert await focused(page) == f"row-{oldest}"
 
 
 async def focused(page: Page) -> str:
@@ -188,6 +210,28 @@ async def test_a_screen_reader_hears_of_ends_and_not_of_counters(scene: Scene) -
     await expect(row(page, ref).locator(".badge")).to_have_text("done")
     assert await page.evaluate("heard") == [f"email {ref.id[-6:]} is done"]
     assert await page.locator("[aria-live]").count() == 1
+
+
+async def test_a_screen_reader_hears_of_it_in_the_detail_too(scene: Scene) -> None:
+    """What is outside of an open dialog is not heard: the region goes along, and comes back."""
+    ref = scene.run_job(duration=20, n_objects=20)
+    await scene.serve()
+    page = await scene.show(f"#/{ref}")
+    region = page.get_by_role("dialog").get_by_role("status")
+    await scene.pass_time(30)
+    await expect(region).to_have_text(f"email {ref.id[-6:]} is done")
+    await page.keyboard.press("Escape")
+    await expect(page.locator("body > [aria-live]")).to_have_count(1)
+
+
+async def test_a_screen_reader_hears_of_outages(scene: Scene) -> None:
+    """Of Close's, and of the end of it."""
+    scene.run_job(duration=4000)
+    await scene.serve()
+    page = await scene.show()
+    scene.sim.fail_next(faults.server_error(503), times=None)
+    await scene.pass_time(120)
+    await expect(page.locator("[aria-live]")).to_have_text("Close does not answer; what is shown is as it was")
 
 
 async def test_a_list_of_a_thousand_is_drawn_to_its_end(scene: Scene) -> None:

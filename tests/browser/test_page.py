@@ -179,6 +179,52 @@ async def test_an_outage_of_close_is_said_and_taken_back(scene: Scene) -> None:
     await expect(page.locator("#trouble")).to_be_hidden()
 
 
+async def test_the_detail_of_nothing_shows_nothing_of_another(browser: Browser) -> None:
+    """Neither the status nor the buttons of the action that was looked at before."""
+    async with staging(browser, allow_control=True) as scene:
+        ref = scene.run_job(duration=400, n_objects=100)
+        await scene.serve()
+        page = await scene.show(f"#/{ref}")
+        await expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
+        await page.goto(f"{scene.url}#/edit:bulkedit_nobody")
+        await expect(page.locator("#detail-error")).to_contain_text("404")
+        await expect(page.locator("#controls")).to_be_hidden()
+        await expect(page.locator("#detail-status")).to_be_empty()
+        await expect(page.locator("#detail-share")).to_be_empty()
+
+
+async def test_an_address_that_is_mistyped_harms_nothing(scene: Scene) -> None:
+    """The page is there, and its buttons do what they do."""
+    await scene.serve()
+    page = await scene.show("#/%zz")
+    await page.keyboard.press("Escape")
+    await page.locator("#theme").click()
+    await expect(page.locator("#theme")).to_have_attribute("aria-label", "Colours: light")
+    assert not [complaint for complaint in scene.complaints if "URI" in complaint]
+
+
+async def test_kinds_that_may_not_be_read_are_named(scene: Scene) -> None:
+    """Else nobody would know that something is missing."""
+    scene.sim.fail_next(faults.forbidden(), times=None, path="/sequence_subscription/")
+    await scene.serve()
+    page = await scene.show()
+    await expect(page.locator("#forbidden")).to_have_text(
+        "This key may not read sequence: what runs of that is not shown."
+    )
+
+
+async def test_a_limit_whose_window_is_unknown_is_not_taken_for_full(scene: Scene) -> None:
+    """What the latest answer said is shown, and for how long a 429 stops a group."""
+    limit = (("ratelimit", "limit=100, remaining=3"),)
+    scene.sim.fail_next(faults.reply(200, '{"data": [], "has_more": false}', headers=limit), times=None, path="/edit/")
+    scene.sim.fail_next(faults.too_many_requests(retry_after=100), times=None, path="/delete/")
+    await scene.serve()
+    await scene.pass_time(3)
+    page = await scene.open()
+    await expect(page.locator("#budget")).to_contain_text("3 of 100 requests left")
+    await expect(page.locator("#budget")).to_contain_text("stopped by a 429 for 1m")
+
+
 async def test_budgets_are_shown(scene: Scene) -> None:
     """A line for each endpoint group of which answers have named the limit."""
     scene.sim.limits = Limits(rate=20)
@@ -207,12 +253,14 @@ async def test_pause_and_resume_ask_first(browser: Browser) -> None:
         await expect(question).to_be_hidden()
         assert {request.method for request in scene.sim.requests} == {"GET"}
         await page.get_by_role("button", name="Pause", exact=True).click()
-        await question.get_by_role("button", name="Pause it").click()
+        async with page.expect_response("**/pause"):
+            await question.get_by_role("button", name="Pause it").click()
         await expect(question).to_be_hidden()
         await scene.pass_time(2)
         await expect(page.locator("#detail-status")).to_have_text("paused")
         await page.get_by_role("button", name="Resume", exact=True).click()
-        await page.get_by_role("button", name="Resume it").click()
+        async with page.expect_response("**/resume"):
+            await page.get_by_role("button", name="Resume it").click()
         await scene.pass_time(4)
         await expect(page.locator("#detail-status")).to_have_text("processing")
         assert [request.method for request in scene.sim.requests].count("PUT") == 2

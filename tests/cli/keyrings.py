@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from keyring.backend import KeyringBackend
-from keyring.errors import PasswordDeleteError
+from keyring.errors import KeyringLocked, PasswordDeleteError
 
 from .programs import environment
 
@@ -37,6 +37,24 @@ class FileKeyring(KeyringBackend):
         if kept.pop(f"{service} {username}", None) is None:
             raise PasswordDeleteError(username)
         _write(kept)
+
+
+class LockedKeyring(KeyringBackend):
+    """One whose owner does not unlock it."""
+
+    priority = 1
+
+    def get_password(self, service: str, username: str) -> str | None:  # noqa: ARG002 - whatever it is
+        """Raise KeyringLocked, as the others do."""
+        raise KeyringLocked("it is locked")
+
+    def set_password(self, service: str, username: str, password: str) -> None:  # noqa: ARG002 - as above
+        """Keep nothing."""
+        raise KeyringLocked("it is locked")
+
+    def delete_password(self, service: str, username: str) -> None:  # noqa: ARG002 - as above
+        """Forget nothing."""
+        raise KeyringLocked("it is locked")
 
 
 def read(file: Path | None = None) -> dict[str, str]:

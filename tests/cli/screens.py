@@ -67,9 +67,9 @@ class Terminal:
     @property
     def widest(self) -> int:
         """The columns that the longest line takes, had the terminal so many."""
-        wide = pyte.Screen(1000, 500)
+        wide = pyte.Screen(1000, 1000)
         pyte.ByteStream(wide).feed(self.written)
-        return max(len(line.rstrip()) for line in wide.display)
+        return 1 + max(x for row in wide.buffer.values() for x, char in row.items() if char.data != " ")
 
     def type(self, text: str) -> None:
         """Press keys."""

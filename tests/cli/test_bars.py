@@ -46,28 +46,28 @@ def bars_with(*steps: Progress[Any], failure: CloseBulkError | None = None, at: 
 def words(bars: Bars) -> list[str]:
     """What the only line says behind the bar."""
     (line,) = draw(bars, width=80)
-    return line[21:].strip("━╸╺ ").split()
+    return line[20:].strip("━╸╺ ").split()
 
 
 def test_one_line_where_there_is_room() -> None:
     """At 80 columns an action is one line: ref, bar, percentage, rate, time left, status."""
     assert draw(bars_with(make_step()), width=80) == [
-        "email:bulkemai…xample ━━━━━╸             40%      8.0/s ETA 8s     processing",
+        "email:bulkema…xample ━━━━━╸             40%      8.0/s ETA 8s      processing",
     ]
 
 
 def test_wide_terminals_show_the_whole_ref() -> None:
     """At 120 columns a ref is not cut, and the bar gets the rest."""
     (line,) = draw(bars_with(make_step()), width=120)
-    assert line.startswith("email:bulkemail_example ━━━━━━━━━━━━━━━━━━━━╸ ")
-    assert line.endswith(" 40%      8.0/s ETA 8s     processing")
+    assert line.startswith("email:bulkemail_example ━━━━━━━━━━━━━━━━━━━━ ")
+    assert line.endswith(" 40%      8.0/s ETA 8s      processing")
 
 
 def test_two_lines_where_it_is_narrow() -> None:
     """At 40 columns the ref and the status stand above the bar."""
     assert draw(bars_with(make_step()), width=40) == [
         "email:bulkemail_example    processing",
-        "━━━          40%      8.0/s ETA 8s",
+        "━━╸         40%      8.0/s ETA 8s",
     ]
 
 
@@ -185,8 +185,8 @@ def test_each_action_has_its_bar_in_the_order_given() -> None:
     for row in bars.rows.values():
         row.take(make_step(), at=0.0)
     assert draw(bars, width=80) == [
-        "sequence_subsc…N6oFGz ━━━━━╸             40%      8.0/s ETA 8s     processing",
-        "email:bulkemai…xample ━━━━━╸             40%      8.0/s ETA 8s     processing",
+        "sequence_subs…N6oFGz ━━━━━╸             40%      8.0/s ETA 8s      processing",
+        "email:bulkema…xample ━━━━━╸             40%      8.0/s ETA 8s      processing",
     ]
 
 
@@ -257,7 +257,9 @@ def test_something_is_shown_while_nothing_is_known() -> None:
 def test_little_room_is_for_what_matters_most() -> None:
     """At 24 columns there is neither bar nor rate, and at 34 no rate."""
     assert draw(bars_with(make_step()), width=24) == ["email:…ple processing", "    40% ETA 8s"]
-    assert draw(bars_with(make_step()), width=34) == ["email:bulkema…xample processing", "━━━━━             40% ETA 8s"]
+    long = make_step(eta=timedelta(minutes=59, seconds=59))
+    assert draw(bars_with(long), width=24) == ["email:…ple processing", "    40% ETA 59m 59s"]
+    assert draw(bars_with(make_step()), width=34) == ["email:bulkema…xample processing", "━━━━╸            40% ETA 8s"]
 
 
 def test_the_view_takes_actions_that_it_was_not_told_of() -> None:

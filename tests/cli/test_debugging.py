@@ -45,14 +45,14 @@ async def run_broken(sim: Simulator, *arguments: str, error: str = DEFECT) -> Fi
 
 async def test_a_defect_is_one_line(sim: Simulator) -> None:
     """It fails, names the error, says how to learn more, and hides a key even in what should not have held it."""
-    finished = await run_broken(sim, "list", "email")
+    finished = await run_broken(sim, "limits")
     said = "closebulk: RuntimeError: broken by *** (closebulk --debug shows where)\n"
     assert finished == Finished(1, "", said)
 
 
 async def test_a_defect_with_debug(sim: Simulator) -> None:
     """The line is the same without its advice, and the traceback follows; the key is in neither."""
-    finished = await run_broken(sim, "list", "email", "--debug")
+    finished = await run_broken(sim, "limits", "--debug")
     first, second, *rest = finished.err.splitlines()
     assert (finished.code, finished.out) == (1, "")
     assert (first, second) == ("closebulk: RuntimeError: broken by ***", TRACEBACK)
@@ -72,7 +72,7 @@ async def test_a_defect_with_debug(sim: Simulator) -> None:
 )
 async def test_any_other_error_is_one_line(sim: Simulator, error: str, said: str) -> None:
     """What the operating system refuses is said in its words, else the name of the error is part of it."""
-    finished = await run_broken(sim, "list", "email", error=error)
+    finished = await run_broken(sim, "limits", error=error)
     assert finished == Finished(1, "", f"closebulk: {said} (closebulk --debug shows where)\n")
 
 
@@ -114,7 +114,6 @@ async def test_wrong_usage_keeps_its_code(closebulk: Closebulk) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("list", "email"),
         ("get", "email:bulkemail_a"),
         ("watch", "email:bulkemail_a", "--timeout", "0.1"),
         ("pause", "email:bulkemail_a"),

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import keyring
 import pytest
 
-from closebulk_async.cli.profiles import Profiles
+from closebulk_async import ApiKey, OAuthToken
+from closebulk_async.cli.profiles import KeyringError, Login, Profile, Profiles
 
 from . import keyrings
 from .programs import COMMAND, PIPE, Finished, environment, finish, read_terminal, run
@@ -72,7 +73,7 @@ async def test_a_key_is_read_tried_and_kept(sim: Simulator, env: dict[str, str],
         "base_url": sim.base_url,
         "api_key": sim.api_key,
     }
-    listed = await run("list", "email", "--debug", env=env)
+    listed = await run("limits", "--debug", env=env)
     assert (listed.code, key_of(sim)) == (0, sim.api_key)
     assert sim.api_key not in kept.out + kept.err + listed.out + listed.err
 
@@ -135,13 +136,13 @@ async def test_browsers_are_for_logins(env: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "variables", "chosen"),
     [
-        ("--profile work list email", {"CLOSE_API_KEY": "api_environment", "CLOSEBULK_PROFILE": "home"}, "api_work"),
-        ("list email --profile work", {"CLOSE_API_KEY": "api_environment"}, "api_work"),
-        ("--profile home list email --profile work", {}, "api_work"),
-        ("list email", {"CLOSE_API_KEY": "api_environment", "CLOSEBULK_PROFILE": "home"}, "api_environment"),
-        ("list email", {"CLOSEBULK_PROFILE": "home"}, "api_home"),
-        ("list email", {"CLOSEBULK_PROFILE": ""}, "api_default"),
-        ("list email", {}, "api_default"),
+        ("--profile work limits", {"CLOSE_API_KEY": "api_environment", "CLOSEBULK_PROFILE": "home"}, "api_work"),
+        ("limits --profile work", {"CLOSE_API_KEY": "api_environment"}, "api_work"),
+        ("--profile home limits --profile work", {}, "api_work"),
+        ("limits", {"CLOSE_API_KEY": "api_environment", "CLOSEBULK_PROFILE": "home"}, "api_environment"),
+        ("limits", {"CLOSEBULK_PROFILE": "home"}, "api_home"),
+        ("limits", {"CLOSEBULK_PROFILE": ""}, "api_default"),
+        ("limits", {}, "api_default"),
     ],
 )
 async def test_which_one_is_used(
@@ -182,7 +183,7 @@ async def test_a_profile_that_is_not_there(
     sim: Simulator, env: dict[str, str], arguments: list[str], variables: dict[str, str], said: str
 ) -> None:
     """Who asks for one by its name is never somebody else; without a name there is only no key."""
-    finished = await run("list", "email", *arguments, env=env | variables)
+    finished = await run("limits", *arguments, env=env | variables)
     assert (finished.code, finished.out, finished.err.count("\n")) == (2, "", 1)
     assert finished.err.startswith(f"closebulk: {said}")
     assert sim.requests == ()
@@ -191,16 +192,16 @@ async def test_a_profile_that_is_not_there(
 async def test_without_a_keyring_there_is_no_profile(sim: Simulator, env: dict[str, str]) -> None:
     """Neither one that was asked for by its name, nor one to fall back to."""
     env |= {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
-    assert "there is no profile 'work'" in (await run("list", "email", "--profile", "work", env=env)).err
-    assert await run("list", "email", env=env) == Finished(2, "", MISSING_KEY)
+    assert "there is no profile 'work'" in (await run("limits", "--profile", "work", env=env)).err
+    assert await run("limits", env=env) == Finished(2, "", MISSING_KEY)
     assert sim.requests == ()
 
 
 async def test_without_the_extra(env: dict[str, str]) -> None:
     """A profile that was asked for names what to install; without one there is only no key."""
     for arguments, said in (
-        (["list", "email", "--profile", "work"], "closebulk: this needs the extra 'login': pip install"),
-        (["list", "email"], MISSING_KEY),
+        (["limits", "--profile", "work"], "closebulk: this needs the extra 'login': pip install"),
+        (["limits"], MISSING_KEY),
     ):
         code = (
             "import sys; sys.modules['keyring'] = None\n"  # what importing an absent module comes down to
@@ -217,14 +218,13 @@ async def test_a_key_goes_to_its_own_base_url_alone(sim: Simulator, env: dict[st
     """A profile that was typed goes where it belongs; any other is not used where CLOSE_BASE_URL says otherwise."""
     keep(keyring_file, sim.base_url, default=sim.api_key)
     elsewhere = env | {"CLOSE_BASE_URL": "http://127.0.0.1:9/api/v1"}
-    refused = await run("list", "email", env=elsewhere)
+    refused = await run("limits", env=elsewhere)
     assert (refused.code, refused.out) == (2, "")
     assert f"is of {sim.base_url}, and CLOSE_BASE_URL says http://127.0.0.1:9/api/v1" in refused.err
     assert sim.requests == ()
-    assert (await run("list", "email", "--profile", "default", env=elsewhere)).code == 0
+    assert (await run("limits", "--profile", "default", env=elsewhere)).code == 0
     del env["CLOSE_BASE_URL"]
-    assert (await run("list", "email", env=env)).code == 0
-    assert len(sim.requests) == 2
+    assert (await run("limits", env=env)).code == 0
 
 
 @pytest.mark.parametrize(
@@ -247,6 +247,29 @@ def test_what_another_version_has_written_is_no_profile(keyring_file: Path, prof
     """It is not guessed at."""
     keyring_file.write_text(json.dumps({"closebulk_async default": json.dumps(kept)}))
     assert profiles.find("default") is None
+
+
+def test_a_keyring_that_is_locked(profiles: Profiles) -> None:
+    """That is an error of its own, and not the same as no profile."""
+    keyring.set_keyring(keyring.core.load_keyring(f"{keyrings.__name__}.LockedKeyring"))
+    profile = Profile("https://api.close.com/api/v1", ApiKey("api_1"))
+    with pytest.raises(KeyringError, match="cannot be read: it is locked"):
+        profiles.find("default")
+    with pytest.raises(KeyringError, match="cannot be written: it is locked"):
+        profiles.keep("default", profile)
+    with pytest.raises(KeyringError, match="cannot be deleted from the keyring: it is locked"):
+        profiles.forget("default")
+    with pytest.raises(KeyringError, match="no keyring that could keep a login: it is locked"):
+        profiles.check()
+
+
+def test_profiles_do_not_show_what_they_hold() -> None:
+    """Not by accident, in a log or a traceback."""
+    login = Login("oa2client_1", "secret1secret", OAuthToken(access_token="token1token", refresh_token="token2token"))
+    secrets = "api_1secret1", "secret1secret", "token1token", "token2token"
+    for holds in (ApiKey("api_1secret1"), login):
+        shown = repr(Profile("https://api.close.com/api/v1", holds)) + repr(holds)
+        assert [secret for secret in secrets if secret in shown] == []
 
 
 async def test_a_key_is_forgotten(sim: Simulator, env: dict[str, str], keyring_file: Path) -> None:
@@ -287,9 +310,9 @@ async def test_a_login_has_a_name_as_well(sim: Simulator, env: dict[str, str], k
     }
     assert "closebulk: CLOSE_API_KEY is set and goes before it: unset it, or say --profile oauth\n" in kept.err
     assert keyrings.read(keyring_file).keys() == {"closebulk_async default", "closebulk_async oauth"}
-    await run("list", "email", env=env)
+    await run("limits", env=env)
     assert sim.requests[-1].headers["authorization"] == f"Bearer {sim.oauth.tokens[-1].access_token}"
-    await run("list", "email", "--profile", "default", env=env)
+    await run("limits", "--profile", "default", env=env)
     assert key_of(sim) == sim.api_key
 
 

@@ -21,6 +21,8 @@ from tests.peers import ACME
 from .programs import COMMAND, PIPE, Finished, finish, for_simulator, read_terminal, read_until, run, running
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from closebulk_async.simulator import Simulator
 
     from .conftest import Closebulk
@@ -174,6 +176,20 @@ async def test_other_commands_can_be_interrupted(sim: Simulator, clock: StillClo
         assert await finish(process) == Finished(130, "", "")
 
 
+async def test_an_export_that_is_interrupted_early_may_be_in_the_list(
+    sim: Simulator, clock: StillClock, tmp_path: Path
+) -> None:
+    """Before Close has answered nobody knows its ref: where to look for it is said."""
+    sim.fail_next(faults.delay(LONG))
+    command = ("export", "leads", "--format", "csv", "--out", str(tmp_path / "leads.csv"))
+    async with running(*command, env=for_simulator(sim)) as process:
+        await clock.is_waited_for.wait()
+        process.send_signal(signal.SIGINT)
+        clock.may_go_on.set()
+        said = "closebulk: interrupted; an export may have been made: closebulk ls --kind export\n"
+        assert await finish(process) == Finished(130, "", said)
+
+
 async def test_what_the_server_says_cannot_reach_the_terminal(sim: Simulator, closebulk: Closebulk) -> None:
     """Control codes in a status or in a field are replaced; letters that the encoding lacks do not end the program."""
     sim.add_job("email", id="bulkemail_odd", status="odd\x1b[31m\u65e5", sender="a\x1b]0;b")
@@ -264,7 +280,7 @@ async def test_nothing_happens_without_a_key(
         (("ls", "--since", "7"), "Invalid value for '--since': '7' is no length of time: expected a number and a unit"),
         (("ls", "--since", "99999w"), "is no length of time"),
         (("ls", "--since", "-1d"), "is no length of time"),
-        (("list", "email"), "No such command 'list'"),
+        (("ls", "--kind", "email"), "No such command 'list'"),
         (("get", "bulkemail_a"), "'bulkemail_a' is no ref"),
         (("get", "email:bulkemail_a", "--jsno"), "No such option"),
         (("pause",), "Missing argument 'REF'"),

@@ -127,9 +127,9 @@ async def test_a_dumb_terminal_gets_lines(sim: Simulator, arguments: tuple[str, 
 @pytest.mark.parametrize(
     ("columns", "shown"),
     [
-        (120, [f"{REF} ━━━━╺━━━━━━━━━━━     25%                       processing"]),
-        (80, ["email:bulkemai…jiRYCy ━━━╸━━━━━━━━━━     25%                       processing"]),
-        (40, ["email:bulkemail_qmj…jiRYCy processing", "━━╺━━━━━     25%"]),
+        (120, [f"{REF} ━━━╸━━━━━━━━━━━     25%                        processing"]),
+        (80, ["email:bulkema…jiRYCy ━━━╸━━━━━━━━━━     25%                        processing"]),
+        (40, ["email:bulkemail_qmj…jiRYCy processing", "━╸━━━━━     25%"]),
         (24, ["email:…YCy processing", "    25%"]),
     ],
 )
@@ -212,7 +212,7 @@ async def test_a_terminal_that_is_resized(sim: Simulator, clock: StillClock, *, 
         clock.move(LONG)
         assert await terminal.finish() == 0
     assert is_wide(terminal.shown)
-    assert all(line.endswith(" 100%                       done") for line in terminal.shown)
+    assert all(line.endswith(" 100%                        done") for line in terminal.shown)
 
 
 async def test_those_that_end_make_room(sim: Simulator, clock: StillClock) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from closebulk_async import BulkActionFailed, BulkEmail, JobRef, NotFoundError, ServerError, WaitTimeout
 from closebulk_async.cli.exits import ExitCode, code_of, worst_of
+from closebulk_async.cli.following import Following
 from closebulk_async.cli.views import JsonLines, Lines, choose_view, notes_in
 
 from .steps import REF, make_step
@@ -129,10 +130,17 @@ def test_warnings_of_the_package_are_notes(capsys: pytest.CaptureFixture[str]) -
     assert (logger.level, logger.handlers) == (level, handlers)
 
 
+def test_an_interrupted_watch_of_what_has_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    """Between the last end and its own, a watch can be interrupted too: then there is nothing to go on with."""
+    assert Following([REF], codes={REF: ExitCode.DONE}).explain(ExitCode.INTERRUPTED) is ExitCode.INTERRUPTED
+    assert capsys.readouterr().err == "closebulk: interrupted; every action had ended\n"
+
+
 def test_the_worst_of_several_codes() -> None:
     """Failed is worse than still running, and that is worse than done, in whatever order they come."""
     assert worst_of([ExitCode.DONE, ExitCode.DONE]) is ExitCode.DONE
     assert worst_of([ExitCode.TIMED_OUT, ExitCode.DONE]) is ExitCode.TIMED_OUT
     assert worst_of([ExitCode.TIMED_OUT, ExitCode.FAILED, ExitCode.DONE]) is ExitCode.FAILED
+    assert worst_of([]) is ExitCode.DONE
     assert worst_of([ExitCode.FAILED, ExitCode.UNKNOWN, ExitCode.DONE]) is ExitCode.UNKNOWN
     assert code_of(BAD_GATEWAY) is ExitCode.FAILED

@@ -150,6 +150,12 @@ class House:
         await self.clock.advance(seconds)
         return self
 
+    async def sleeping(self, *asking: asyncio.Task[Any]) -> None:
+        """Return when each of these requests is made to wait by the dashboard, or is answered."""
+        before = self.clock.sleepers
+        while self.clock.sleepers < before + sum(not task.done() for task in asking):
+            await asyncio.wait(asking, timeout=0.01)  # however often: no moment of the machine decides
+
     async def csrf(self, headers: Mapping[str, str] | None = None) -> str:
         """What a page sends along with a change."""
         value: str = (await self.ask("/api/session", headers=headers)).json()["csrf"]

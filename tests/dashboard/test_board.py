@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from closebulk_async.dashboard.payloads import describe_state
 from closebulk_async.models import JobRef, Kind
 from closebulk_async.testing.fake_clock import START
 from closebulk_async.wire import bare_action
+from tests.journals import new_intent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +59,8 @@ def at(seconds: float) -> datetime:
 
 def state(board: Board, since: str | None = None) -> dict[str, Any]:
     """What a page gets that has this version."""
-    return describe_state(board, since=board.parse_version(since), now=START, limits={})
+    changes = board.changes_since(board.parse_version(since))
+    return describe_state(board, changes, now=START, limits={})
 
 
 @pytest.fixture
@@ -66,7 +69,7 @@ def board() -> Board:
     return Board(now=START)
 
 
-OWN = {"samples": [], "seen_at": None}
+OWN: dict[str, Any] = {"samples": [], "seen_at": None}
 """What pages may have each of their own."""
 
 
@@ -74,12 +77,18 @@ OWN = {"samples": [], "seen_at": None}
 class Viewer:
     """A page, which applies what it is told."""
 
+    most: int | None = None
+    """Cards that it takes at once: more come in parts, and something may happen between two of them."""
     version: str | None = None
+    after: int | None = None
     rows: dict[str, Any] = attrs.field(factory=dict)
 
-    def look(self, board: Board) -> None:
-        """Apply what has changed since the last look."""
-        told = state(board, self.version)
+    def look(self, board: Board) -> bool:
+        """Apply what has changed since the last look, or a part of it; whether that is all."""
+        changes = board.changes_since(board.parse_version(self.version), after=self.after, most=self.most)
+        told = describe_state(board, changes, now=START, limits={})
+        assert told["more"] is not changes.is_whole
+        assert self.most is None or len(told["actions"]) <= self.most
         if told["reset"]:
             self.rows = {}
         assert not set(told["removed"]) & {row["ref"] for row in told["actions"]}
@@ -87,8 +96,12 @@ class Viewer:
             self.rows.pop(ref, None)
         for row in told["actions"]:
             samples = self.rows.get(row["ref"], {}).get("samples", [])
-            self.rows[row["ref"]] = {**row, "samples": samples + row["samples"]}
-        self.version = told["version"]
+            last = samples[-1][0] if samples else 0
+            later = [sample for sample in row["samples"] if sample[0] > last]
+            self.rows[row["ref"]] = {**row, "samples": samples + later}
+        self.after = None if changes.is_whole else changes.version
+        self.version = told["version"] if changes.is_whole else self.version
+        return changes.is_whole
 
     def agrees_with(self, snapshot: Mapping[str, Any]) -> bool:
         """Whether it shows what somebody sees who comes now.
@@ -147,8 +160,12 @@ def apply(board: Board, event: str, value: Any, now: datetime) -> None:  # noqa:
 
 @given(st.lists(events, max_size=40))
 def test_changes_since_any_version_lead_to_what_is(happened: list[tuple[str, Any]]) -> None:
-    """Whoever looks, however rarely, sees in the end what somebody sees who comes then; and all stays bounded."""
-    board, viewers = Board(now=START, most_ended=8, most_removed=10), [Viewer() for _ in range(3)]
+    """Whoever looks, however rarely and in however small parts, sees in the end what somebody sees who comes then.
+
+    And all stays bounded.
+    """
+    board = Board(now=START, most_ended=8, most_removed=10)
+    viewers = [Viewer(), Viewer(most=3), Viewer(most=1)]
     for number, (event, value) in enumerate(happened):
         before = board.version
         if event == "look":
@@ -160,7 +177,8 @@ def test_changes_since_any_version_lead_to_what_is(happened: list[tuple[str, Any
         assert len(ended) <= 8
         assert all(len(card.samples) <= MOST_SAMPLES for card in board.cards)
     for viewer in viewers:
-        viewer.look(board)
+        while not viewer.look(board):
+            pass
         assert viewer.agrees_with(state(board))
 
 
@@ -176,6 +194,18 @@ def test_a_chart_keeps_its_beginning_and_its_end(gains: list[int]) -> None:
     assert card.samples[0].at == START.timestamp()
     assert card.samples[-1][:2] == (at(len(gains) - 1).timestamp(), done)
     assert list(card.samples) == sorted(card.samples)
+
+
+@pytest.mark.parametrize("seconds", [100, 3600, 50_000])
+def test_a_chart_is_even_over_all_of_its_time(seconds: int) -> None:
+    """Nowhere is there less than elsewhere: who comes after an hour sees the first minutes too."""
+    board = Board(now=START)
+    for second in range(0, seconds, 1 if seconds < 10_000 else 7):
+        board.note_progress(step(action(done=second, total=100_000)), now=at(second))
+    (card,) = board.cards
+    gaps = [later.at - earlier.at for earlier, later in itertools.pairwise(card.samples)]
+    assert len(card.samples) >= min(seconds, MOST_SAMPLES // 2)
+    assert max(gaps) <= 3 * max(1.0, seconds / MOST_SAMPLES)
 
 
 def test_a_step_makes_a_row(board: Board) -> None:
@@ -200,6 +230,7 @@ def test_a_step_makes_a_row(board: Board) -> None:
         "paused_since": None,
         "seen_at": "2025-06-11T12:00:05.000000+00:00",
         "last_error": None,
+        "failed_at": None,
         "error": None,
         "samples": [[at(5).timestamp(), 25]],
     }
@@ -327,6 +358,22 @@ def test_who_was_away_for_too_long_begins_anew(board: Board) -> None:
     assert not state(board, old)["reset"]
     board.note_progress(step(action("bulkemail_last", status="done")), now=at(9999))
     assert state(board, old)["reset"]
+
+
+def test_starts_are_told_where_they_have_changed(board: Board) -> None:
+    """The journal is read every few seconds, and says the same most of the time."""
+    intent = new_intent()
+    for starts, version in (([], 1), ([], 1), ([intent], 2), ([intent], 2), ([], 3)):
+        board.note_starts(starts)
+        assert board.version == version
+
+
+def test_a_pause_that_was_known_keeps_its_beginning(board: Board) -> None:
+    """Whoever pauses what is paused changes nothing of it."""
+    board.note_progress(step(action(status="paused"), paused_since=at(5)), now=at(6))
+    board.note_change(action(status="paused"), now=at(9))
+    (card,) = board.cards
+    assert card.paused_since == at(5)
 
 
 def test_a_connection_that_goes_on_is_no_news(board: Board) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any, Literal
 
 import aiohttp
 import pytest
 
 from closebulk_async.dashboard.events import WRITE_SECONDS
-from closebulk_async.dashboard.publishing import MOST_CLIENTS
+from closebulk_async.dashboard.publishing import MOST_AT_ONCE, MOST_CLIENTS
 from closebulk_async.simulator import Plan
 
 from .houses import TOKEN, Answer, House, living
@@ -57,7 +58,7 @@ async def test_an_action_is_seen_from_its_start_to_its_end(house: House) -> None
 
 
 @pytest.mark.parametrize("how", ["last", "since"])
-async def test_a_page_that_was_away_gets_what_it_has_missed(house: House, how: str) -> None:
+async def test_a_page_that_was_away_gets_what_it_has_missed(house: House, how: Literal["last", "since"]) -> None:
     """By the header that browsers repeat or by the address, the rows then are those of a page that never left."""
     house.run_job(plan=Plan(duration=5, n_objects=10))
     house.run_job(plan=Plan(duration=30, n_objects=10))
@@ -68,7 +69,8 @@ async def test_a_page_that_was_away_gets_what_it_has_missed(house: House, how: s
             await leaves.take()
         house.run_job("delete", plan=Plan(duration=5, n_objects=10))
         await house.settle(60)
-        async with house.page(**{how: leaves.version}) as again:
+        known: dict[str, Any] = {how: leaves.version}
+        async with house.page(**known) as again:
             missed = await again.take()
         while stays.version != missed["version"]:
             await stays.take()
@@ -76,6 +78,24 @@ async def test_a_page_that_was_away_gets_what_it_has_missed(house: House, how: s
     assert not missed["reset"]
     assert leaves.rows == stays.rows
     assert len(leaves.rows) == 3
+
+
+async def test_much_comes_in_parts_of_which_the_last_has_a_version(house: House) -> None:
+    """A page that is cut off before the last one gets all parts anew, with all samples, and no row twice."""
+    refs = {house.run_job(status="paused", n_objects=9, n_objects_processed=3) for _ in range(2 * MOST_AT_ONCE + 1)}
+    await house.settle(3)
+    async with house.page() as page:
+        first, second = await page.read(), await page.read()
+    assert (first.data["reset"], first.data["more"], first.id) == (True, True, None)
+    assert (second.data["reset"], second.data["more"], second.id) == (False, True, None)
+    assert len(first.data["actions"]) == len(second.data["actions"]) == MOST_AT_ONCE
+    async with house.page() as page:
+        *parts, last = [await page.read() for _ in range(3)]
+    assert (last.data["more"], last.id) == (False, last.data["version"])
+    rows = [row for part in (*parts, last) for row in part.data["actions"]]
+    assert len(rows) == len(refs)
+    assert {row["ref"] for row in rows} == refs
+    assert all(row["samples"] for row in rows)
 
 
 async def test_the_header_goes_before_the_address(house: House) -> None:

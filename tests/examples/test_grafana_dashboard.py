@@ -12,6 +12,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from closebulk_async.dashboard.board import CARD_PHASES
+from closebulk_async.dashboard.metrics import GAUGES
 from closebulk_async.integrations.prometheus import PrometheusHook
 from closebulk_async.intents import State
 from closebulk_async.models import Kind, Status
@@ -27,18 +29,10 @@ DASHBOARD: dict[str, Any] = json.loads((EXAMPLES / "grafana-dashboard.json").rea
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 SOURCE = {"type": "prometheus", "uid": "${DS_PROMETHEUS}"}
 
-SERVED: Mapping[str, frozenset[str]] = {
-    "closebulk_actions": frozenset({"kind", "phase"}),
-    "closebulk_objects_remaining": frozenset({"kind"}),
-    "closebulk_rate_limit_requests": frozenset({"group", "scope"}),
-    "closebulk_rate_limit_remaining_requests": frozenset({"group", "scope"}),
-    "closebulk_open_starts": frozenset({"state"}),
-    "closebulk_last_success_timestamp_seconds": frozenset(),
-    "closebulk_dashboard_clients": frozenset(),
-}
+SERVED = {name: frozenset(labels) for name, (labels, _) in GAUGES.items()}
 """The gauges of the dashboard server, with their labels."""
 
-PHASES = frozenset({"running", "paused", "done", "failed", "lost"})
+PHASES = frozenset(CARD_PHASES)
 """Of actions, as the dashboard server tells them."""
 
 WORDS: Mapping[str, frozenset[str]] = {

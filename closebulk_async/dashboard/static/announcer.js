@@ -9,6 +9,11 @@ export class Announcer {
     this.timer = 0;
   }
 
+  /** Stand where it is heard: what is outside of an open dialog is not. */
+  moveInto(place) {
+    place.append(this.element);
+  }
+
   say(sentence) {
     this.waiting.push(sentence);
     if (!this.timer) this.speak();

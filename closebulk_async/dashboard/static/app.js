@@ -5,7 +5,7 @@ import { Chart, Throughput, WINDOW } from "./charts.js";
 import { Detail } from "./detail.js";
 import { KINDS, ago, clock, count, duration, rate } from "./format.js";
 import { Live } from "./live.js";
-import { RowList } from "./rows.js";
+import { RowList, whenIdle } from "./rows.js";
 import { Store, hasEnded } from "./store.js";
 
 const element = (id) => document.getElementById(id);
@@ -14,8 +14,21 @@ const now = () => store.now();
 const announcer = new Announcer(element("announcer"));
 const throughput = new Throughput();
 const totalChart = new Chart(element("total-chart"), { height: 120, axes: true });
-const session = await fetch("api/session", { cache: "no-store" }).then((answer) => answer.json());
-element("leave").hidden = !session.needs_token;
+const session = { can_control: false, csrf: "", needs_token: false, renew: readSession };
+await readSession();
+
+/** What this server lets the page do; whether it could be asked. Another one, after a restart, may say something else. */
+async function readSession() {
+  try {
+    const answer = await fetch("api/session", { cache: "no-store" });
+    if (!answer.ok) return false;
+    Object.assign(session, await answer.json());
+  } catch {
+    return false;
+  }
+  element("leave").hidden = !session.needs_token;
+  return true;
+}
 
 // Filters -------------------------------------------------------------------------------------------------------------
 
@@ -40,7 +53,7 @@ function makeToggles(group, words, set) {
     button.addEventListener("click", () => {
       if (!set.delete(value)) set.add(value);
       button.setAttribute("aria-pressed", String(set.has(value)));
-      drawLists();
+      filter();
     });
     group.append(button);
   }
@@ -50,55 +63,81 @@ makeToggles(element("kinds"), KINDS, chosen.kinds);
 makeToggles(element("phases"), PHASES, chosen.phases);
 element("search").addEventListener("input", (event) => {
   chosen.text = event.target.value.trim().toLowerCase();
-  drawLists();
+  filter();
 });
+
+function filter() {
+  running.filter();
+  recent.filter();
+  drawCounts();
+}
 
 // Parts ---------------------------------------------------------------------------------------------------------------
 
 const running = new RowList(element("running"), { instantOf: (row) => row.created_at, shows, now });
 const recent = new RowList(element("recent"), { instantOf: (row) => row.ended_at ?? row.created_at, shows, now });
-const detail = new Detail({ store, session });
+const detail = new Detail({ store, session, announcer });
 
 function listOf(row) {
   return hasEnded(row) ? recent : running;
 }
 
-function drawLists() {
-  const rows = [...store.rows.values()];
-  for (const [list, name] of [[running, "running"], [recent, "recent"]]) {
-    const shown = list.filter();
-    element(`${name}-count`).textContent = shown === list.size ? count(shown) : `${count(shown)} of ${count(list.size)}`;
-    element(`${name}-empty`).hidden = shown > 0;
-    element(`${name}-empty`).textContent =
-      list.size > 0 ? "No action passes the filters." : store.close.status === "connecting" ? "Waiting for the first answer." : EMPTY[name];
-  }
-  drawToggleCounts("kinds", rows, (row) => row.kind);
-  drawToggleCounts("phases", rows, (row) => row.phase);
-}
-
 const EMPTY = { running: "Nothing runs right now.", recent: "Nothing has ended yet." };
 
-function drawToggleCounts(group, rows, valueOf) {
-  const counts = new Map();
-  for (const row of rows) counts.set(valueOf(row), (counts.get(valueOf(row)) ?? 0) + 1);
-  for (const button of element(group).children) button.lastChild.textContent = count(counts.get(button.dataset.value) ?? 0);
+function drawCounts() {
+  for (const [list, name] of [[running, "running"], [recent, "recent"]]) {
+    const { nShown, size } = list;
+    write(`${name}-count`, nShown === size ? count(size) : `${count(nShown)} of ${count(size)}`);
+    element(`${name}-empty`).hidden = nShown > 0;
+    const isWaiting = store.close.status === "connecting";
+    write(`${name}-empty`, size > 0 ? "No action passes the filters." : isWaiting ? "Waiting for the first answer." : EMPTY[name]);
+  }
 }
 
 function drawOverview() {
-  let [n, paused, left, perSecond] = [0, 0, 0, 0];
+  const counts = new Map();
+  const countOne = (word) => counts.set(word, (counts.get(word) ?? 0) + 1);
+  let [left, perSecond] = [0, 0];
   for (const row of store.rows.values()) {
-    if (row.phase === "paused") paused += 1;
+    countOne(row.kind);
+    countOne(row.phase);
     if (row.phase !== "running") continue;
-    n += 1;
     left += row.total === null ? 0 : Math.max(0, row.total - row.processed);
     perSecond += row.rate ?? 0;
   }
-  element("n-running").textContent = count(n);
-  element("n-paused").textContent = count(paused);
-  element("n-left").textContent = count(left);
-  element("n-rate").textContent = perSecond ? rate(perSecond).replace("/s", "") : "0";
+  for (const group of ["kinds", "phases"]) {
+    for (const button of element(group).children) button.lastChild.textContent = count(counts.get(button.dataset.value) ?? 0);
+  }
+  const n = counts.get("running") ?? 0;
+  write("n-running", count(n));
+  write("n-paused", count(counts.get("paused") ?? 0));
+  write("n-left", count(left));
+  write("n-rate", perSecond ? rate(perSecond) : "0/s");
   document.title = n ? `(${n}) closebulk` : "closebulk";
+}
+
+function write(id, text) {
+  const node = element(id);
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** All that is not of one row, once for however much has come: a state may come in parts. The rows go first. */
+function drawRest() {
+  restIsDue = false;
+  drawCounts();
+  drawOverview();
   drawTotal();
+  drawClose();
+  drawLimits();
+  drawStarts();
+  drawForbidden();
+}
+
+let restIsDue = false;
+
+function planRest() {
+  if (!restIsDue) whenIdle(drawRest);
+  restIsDue = true;
 }
 
 function drawTotal() {
@@ -113,6 +152,9 @@ function drawTotal() {
 
 function drawClose() {
   const { status, message, since, last_ok_at: lastOk } = store.close;
+  const before = element("close-state").dataset.state;
+  if (status === "error" && before !== "error") announcer.say("Close does not answer; what is shown is as it was");
+  if (status === "ok" && before === "error") announcer.say("Close answers again");
   setPill("close-state", status, status === "ok" ? "Close: answers" : status === "connecting" ? "Close: connecting" : "Close: does not answer");
   const banner = element("trouble");
   banner.hidden = status !== "error";
@@ -134,20 +176,43 @@ function drawLimits() {
   store.limits.forEach((limit, at) => {
     const item = list.children[at] ?? list.appendChild(template.cloneNode(true));
     const [title, meter, said] = item.children;
-    const resets = limit.resets_at === null ? 0 : Math.max(0, (Date.parse(limit.resets_at) - now()) / 1000);
-    // A window that is over has all of its requests again, whatever the last answer said of the one before.
-    const remaining = limit.remaining === null || resets === 0 ? limit.limit : limit.remaining;
     title.textContent = limit.group;
-    meter.setAttribute("aria-label", `Requests left of ${limit.group}`);
-    meter.setAttribute("aria-valuemax", String(limit.limit));
-    meter.setAttribute("aria-valuenow", String(remaining));
-    meter.firstElementChild.style.transform = `scaleX(${limit.limit > 0 ? Math.min(1, remaining / limit.limit) : 0})`;
-    meter.dataset.phase = remaining / limit.limit < 0.1 ? "failed" : "running";
-    const owner = limit.scope === null ? "" : ` of the ${limit.scope}`;
-    const throttled = limit.n_throttled ? `; ${count(limit.n_throttled)} answers 429` : "";
-    said.textContent = `${count(remaining)} of ${count(limit.limit)} requests left${owner}${resets ? `, ${duration(resets)} to the reset` : ""}${throttled}`;
+    const { remaining, said: words } = readLimit(limit);
+    meter.hidden = limit.limit === null;
+    if (!meter.hidden) {
+      meter.setAttribute("aria-label", `Requests left of ${limit.group}`);
+      meter.setAttribute("aria-valuemax", String(limit.limit));
+      meter.setAttribute("aria-valuenow", String(remaining));
+      meter.firstElementChild.style.transform = `scaleX(${limit.limit > 0 ? Math.min(1, remaining / limit.limit) : 0})`;
+      meter.dataset.phase = remaining / limit.limit < 0.1 ? "failed" : "running";
+    }
+    said.textContent = words;
   });
   element("budget-empty").hidden = store.limits.length > 0;
+}
+
+/** What is left of a limit, and all that is known of it in words. */
+function readLimit(limit) {
+  const words = [];
+  const secondsUntil = (instant) => (instant === null ? null : Math.max(0, (Date.parse(instant) - now()) / 1000));
+  const resets = secondsUntil(limit.resets_at);
+  // A window that is over has all of its requests again, whatever the last answer said of the one before.
+  const remaining = limit.remaining === null || resets === 0 ? limit.limit : limit.remaining;
+  if (limit.limit !== null) {
+    const owner = limit.scope === null ? "" : ` of the ${limit.scope}`;
+    words.push(`${count(remaining)} of ${count(limit.limit)} requests left${owner}`);
+  }
+  if (resets) words.push(`${duration(resets)} to the reset`);
+  const stopped = secondsUntil(limit.stopped_until);
+  if (stopped) words.push(`stopped by a 429 for ${duration(stopped)}`);
+  if (limit.n_throttled) words.push(`${count(limit.n_throttled)} answers 429 so far`);
+  return { remaining, said: words.join(", ") };
+}
+
+function drawForbidden() {
+  const kinds = store.forbidden.map((kind) => KINDS[kind]);
+  element("forbidden").hidden = kinds.length === 0;
+  write("forbidden", kinds.length ? `This key may not read ${kinds.join(", ")}: what runs of that is not shown.` : "");
 }
 
 function drawStarts() {
@@ -175,6 +240,8 @@ function tell({ before, row }) {
 
 function onState(state) {
   if (state.reset) throughput.clear();
+  if (store.version !== null && epochOf(state) !== epochOf(store)) readSession();
+  const isWhole = state.reset || store.unconfirmed !== null;
   const { added, changed, removed } = store.apply(state);
   for (const ref of removed) {
     running.remove(ref);
@@ -188,17 +255,17 @@ function onState(state) {
   for (const change of changed) {
     const { before, row } = change;
     // The last sample of before is where the new ones go on; a whole state has all of them.
-    throughput.add(state.reset ? row.samples : row.samples.slice(-newSamples(before, row) - 1));
+    throughput.add(isWhole ? row.samples : row.samples.slice(-newSamples(before, row) - 1));
     if (listOf(before) !== listOf(row)) listOf(before).remove(row.ref);
     listOf(row).put(row);
     tell(change);
     detail.update(change);
   }
-  drawLists();
-  drawOverview();
-  drawClose();
-  drawLimits();
-  drawStarts();
+  planRest();
+}
+
+function epochOf({ version }) {
+  return version.split(":")[0];
 }
 
 function newSamples(before, row) {
@@ -214,13 +281,14 @@ const live = new Live({
     drawLimits();
   },
   onLink: (state) => {
-    if (state === "lost" && element("page-state").dataset.state === "live") announcer.say("The connection to the dashboard is lost; trying again");
+    const before = element("page-state").dataset.state;
+    if (state === "lost" && before === "live") announcer.say("The connection to the dashboard is lost; trying again");
+    if (state === "live" && before === "lost") announcer.say("The dashboard is live again");
     setPill("page-state", state, state === "live" ? "live" : "reconnecting");
   },
   version: () => store.version,
 });
 live.open();
-detail.follow();
 
 setInterval(() => {
   running.tick();
@@ -268,3 +336,4 @@ element("theme").addEventListener("click", () => {
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
 nameTheme();
+detail.follow();

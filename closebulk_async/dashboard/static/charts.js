@@ -7,17 +7,20 @@ import { clock } from "./format.js";
 const BUCKET = 5; // seconds
 export const WINDOW = 15 * 60; // seconds
 
-/** Objects per second between each two samples: `[times, rates]`, as uPlot takes them. */
+const POINTS = 40; // A counter moves in steps: between samples that lie close together there is only noise.
+
+/** Objects per second over the time of the samples: `[times, rates]`, as uPlot takes them. */
 export function ratesOf(samples) {
   const times = [];
   const rates = [];
-  for (let i = 1; i < samples.length; i += 1) {
-    const [began, before] = samples[i - 1];
-    const [at, processed] = samples[i];
-    if (at > began) {
-      times.push(at);
-      rates.push((processed - before) / (at - began));
-    }
+  if (samples.length < 2) return [times, rates];
+  const shortest = (samples.at(-1)[0] - samples[0][0]) / POINTS;
+  let [began, before] = samples[0];
+  for (const [at, processed] of samples) {
+    if (at <= began || at - began < shortest) continue;
+    times.push(at);
+    rates.push((processed - before) / (at - began));
+    [began, before] = [at, processed];
   }
   return [times, rates];
 }

@@ -17,9 +17,11 @@ const CONFIRM = {
 };
 
 export class Detail {
-  constructor({ store, session }) {
+  /** @param session: what the page may do, with `renew()` for when the server has begun anew. */
+  constructor({ store, session, announcer }) {
     this.store = store;
     this.session = session;
+    this.announcer = announcer;
     this.ref = null;
     this.shown = null; // the answer of the server
     this.timer = 0;
@@ -37,7 +39,7 @@ export class Detail {
 
   /** Show what the address names, or nothing. */
   follow() {
-    const ref = location.hash.startsWith("#/") ? decodeURIComponent(location.hash.slice(2)) : null;
+    const ref = location.hash.startsWith("#/") ? decoded(location.hash.slice(2)) : null;
     if (ref === this.ref) return;
     if (ref === null) this.dialog.close();
     else this.open(ref);
@@ -50,8 +52,14 @@ export class Detail {
     for (const id of ["detail-words", "detail-query", "detail-json", "detail-facts", "detail-timeline", "control-error"]) element(id).textContent = "";
     element("detail-ref").textContent = ref;
     element("detail-title").textContent = KINDS[ref.split(":")[0]] ?? ref;
+    element("detail-status").textContent = "";
+    element("detail-share").textContent = "";
+    element("detail-chart").setAttribute("aria-label", "No throughput was seen yet");
+    element("controls").hidden = true;
+    fill(element("detail-bar"), { phase: "paused", fraction: null });
     this.fail(null);
     if (!this.dialog.open) this.dialog.showModal();
+    this.announcer.moveInto(this.dialog); // what is outside of a dialog, nobody hears
     element("detail-title").focus();
     this.draw();
     this.load();
@@ -59,6 +67,7 @@ export class Detail {
 
   onClose() {
     clearTimeout(this.timer);
+    this.announcer.moveInto(document.body);
     const ref = this.ref;
     this.ref = null;
     if (location.hash.startsWith("#/")) history.pushState(null, "", location.pathname + location.search);
@@ -167,16 +176,29 @@ export class Detail {
     const ref = this.ref;
     element("control-error").textContent = "";
     if (!(await agrees(CONFIRM[what], ref))) return;
+    element("detail-title").focus(); // the button goes away with what it has done
     try {
-      const answer = await fetch(`api/actions/${encodeURIComponent(ref)}/${what}`, {
-        method: "POST",
-        headers: { "X-CSRF-Token": this.session.csrf },
-      });
+      let answer = await this.send(what, ref);
+      if (answer.status === 403 && (await this.session.renew())) answer = await this.send(what, ref); // another server
       if (!answer.ok) element("control-error").textContent = (await answer.json()).error;
     } catch (error) {
       element("control-error").textContent = `The dashboard's server does not answer: ${error.message}`;
     }
     this.load();
+  }
+
+  send(what, ref) {
+    const headers = { "X-CSRF-Token": this.session.csrf };
+    return fetch(`api/actions/${encodeURIComponent(ref)}/${what}`, { method: "POST", headers });
+  }
+}
+
+/** What an address names. One that somebody has mistyped names nothing, and harms nothing. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
   }
 }
 

@@ -1,5 +1,6 @@
 // The connection to the server: one stream of events, which comes back by itself and goes on where it was.
 
+const UNSEEN = 5_000; // A browser has six connections for one server: a tab that nobody sees lets go of its own.
 const SILENCE = 25_000; // The server says something every ten seconds: after this the connection is dead.
 const FIRST_DELAY = 1_000;
 const LONGEST_DELAY = 15_000;
@@ -18,6 +19,20 @@ export class Live {
     this.delay = FIRST_DELAY;
     this.source = null;
     this.watchdog = 0;
+    this.resting = 0;
+    document.addEventListener("visibilitychange", () => this.onVisibility());
+  }
+
+  onVisibility() {
+    clearTimeout(this.resting);
+    if (document.hidden) this.resting = setTimeout(() => this.rest(), UNSEEN);
+    else if (this.source === null) this.open();
+  }
+
+  rest() {
+    clearTimeout(this.watchdog);
+    this.source?.close();
+    this.source = null;
   }
 
   open() {
@@ -48,13 +63,13 @@ export class Live {
   }
 
   reopen(delay) {
-    clearTimeout(this.watchdog);
+    if (this.source === null) return;
+    this.rest();
     this.onLink("lost");
-    this.source.close();
     this.delay = Math.min(this.delay * 2, LONGEST_DELAY);
     setTimeout(async () => {
       if (await mustLogIn()) location.reload();
-      else this.open();
+      else if (this.source === null && !document.hidden) this.open();
     }, delay);
   }
 }

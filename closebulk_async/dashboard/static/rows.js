@@ -1,10 +1,12 @@
-// A list of actions: a line for each, drawn when there is time, those that can be seen first.
+// A list of actions: a line for each. Those that can be seen are drawn at once, the others when nothing else is to do.
 
 import { Chart, ratesOf } from "./charts.js";
 import { count, day, duration, percent, rate, shortId, title } from "./format.js";
 import { hasEnded } from "./store.js";
 
-const SLICE = 6; // milliseconds of a frame for all that is drawn: the browser needs the rest for layout and paint.
+const SLICE = 3; // milliseconds of a frame for all that is drawn: the browser needs the rest for layout and paint.
+const SEEN = "contentvisibilityautostatechange"; // which rows the browser lays out, as it knows by itself
+const MARGIN = "150px";
 const template = document.getElementById("row");
 
 function write(node, text) {
@@ -42,6 +44,15 @@ export function countsOf(row) {
   return `${count(row.processed)} of ${count(row.total)}`;
 }
 
+/** When the browser has nothing else to do; not all of them say so. */
+export function whenIdle(work) {
+  if ("requestIdleCallback" in window) return requestIdleCallback(work, { timeout: 1000 });
+  return setTimeout(() => {
+    const end = performance.now() + SLICE;
+    work({ timeRemaining: () => end - performance.now() });
+  }, 50);
+}
+
 class RowView {
   constructor(row) {
     this.element = template.content.firstElementChild.cloneNode(true);
@@ -58,7 +69,9 @@ class RowView {
     this.parts.bar.setAttribute("aria-label", `Progress of ${row.ref}`);
     this.chart = new Chart(this.parts.spark, { height: 28 });
     this.row = row;
-    this.isVisible = false;
+    this.isVisible = false; // on the screen, or nearly
+    this.isShown = false; // passes the filters
+    this.element.hidden = true;
   }
 
   draw(now) {
@@ -73,7 +86,10 @@ class RowView {
     write(parts.problem, problem);
     parts.problem.hidden = problem === "";
     this.drawTimes(now);
-    if (this.isVisible && !hasEnded(row)) this.chart.draw(ratesOf(row.samples));
+  }
+
+  drawChart() {
+    if (this.isVisible && !hasEnded(this.row)) this.chart.draw(ratesOf(this.row.samples));
   }
 
   /** What changes by itself while nothing comes. */
@@ -102,11 +118,18 @@ export class RowList {
     this.now = now;
     this.views = new Map();
     this.order = []; // the views, as they stand in the list
+    this.nShown = 0; // that pass the filters
     this.urgent = new Set();
     this.later = new Set();
+    this.charts = new Set(); // of rows that were drawn, to be drawn anew
     this.frame = 0;
+    this.idle = 0;
     this.current = null; // the row that the Tab key comes to
-    this.observer = new IntersectionObserver((entries) => this.onSeen(entries), { rootMargin: "150px" });
+    // Looking a thousand rows over in each frame costs more than drawing: only browsers that do not tell have to.
+    this.observer = "ContentVisibilityAutoStateChangeEvent" in window ? null : new IntersectionObserver(
+      (entries) => entries.forEach(({ target, isIntersecting }) => this.onSeen(target, isIntersecting)), { rootMargin: MARGIN },
+    );
+    element.addEventListener(SEEN, (event) => this.onSeen(event.target, !event.skipped));
     element.addEventListener("keydown", (event) => this.onKey(event));
     element.addEventListener("focusin", (event) => this.makeCurrent(event.target.closest(".open")));
   }
@@ -122,6 +145,7 @@ export class RowList {
       this.later.add(this.insert(row));
     } else {
       view.row = row;
+      this.sift(view);
       (view.isVisible ? this.urgent : this.later).add(view);
     }
     this.plan();
@@ -131,15 +155,19 @@ export class RowList {
     const view = this.views.get(ref);
     if (view === undefined) return;
     this.views.delete(ref);
-    this.order.splice(this.order.indexOf(view), 1);
+    if (view.isShown) this.nShown -= 1;
+    const place = this.order.indexOf(view);
+    this.order.splice(place, 1);
     this.urgent.delete(view);
     this.later.delete(view);
-    this.observer.unobserve(view.element);
+    this.charts.delete(view);
+    this.observer?.unobserve(view.element);
     view.chart.clear();
     const hadFocus = view.element.contains(document.activeElement);
     view.element.remove();
-    if (this.current === view) this.makeCurrent(this.first());
-    if (hadFocus) (this.first() ?? this.element).focus();
+    const neighbour = [...this.order.slice(place), ...this.order.slice(0, place).reverse()].find(({ isShown }) => isShown);
+    if (this.current === view) this.makeCurrent(neighbour?.parts.link ?? null);
+    if (hadFocus) (neighbour?.parts.link ?? this.element).focus();
   }
 
   insert(row) {
@@ -155,21 +183,25 @@ export class RowList {
     this.views.set(row.ref, view);
     this.element.insertBefore(view.element, this.order[low]?.element ?? null);
     this.order.splice(low, 0, view);
-    view.element.hidden = !this.shows(row);
-    if (this.current === null && !view.element.hidden) this.makeCurrent(view.parts.link);
-    this.observer.observe(view.element);
+    this.sift(view);
+    this.observer?.observe(view.element);
     return view;
   }
 
-  /** After another filter was chosen; how many rows pass it. */
+  /** Show a row where it passes the filters, and only there. */
+  sift(view) {
+    const passes = this.shows(view.row);
+    if (passes === view.isShown) return;
+    view.isShown = passes;
+    view.element.hidden = !passes;
+    this.nShown += passes ? 1 : -1;
+    // The Tab key must find somebody, whoever hides or appears.
+    if (passes ? this.current === null : this.current === view) this.makeCurrent(this.first());
+  }
+
+  /** After another filter was chosen. */
   filter() {
-    let shown = 0;
-    for (const { element, row } of this.order) {
-      element.hidden = !this.shows(row);
-      if (!element.hidden) shown += 1;
-    }
-    if (this.current === null || this.current.element.hidden) this.makeCurrent(this.first());
-    return shown;
+    for (const view of this.order) this.sift(view);
   }
 
   /** Draw all that can be seen again, in other colours. */
@@ -194,40 +226,53 @@ export class RowList {
   // Drawing -----------------------------------------------------------------------------------------------------------
 
   plan() {
-    if (!this.frame && this.urgent.size + this.later.size) this.frame = requestAnimationFrame(() => this.onFrame());
+    if (!this.frame && this.urgent.size) this.frame = requestAnimationFrame(() => this.onFrame());
+    // A search in the page and a screen reader come to what nobody sees: it is drawn too, when there is time.
+    if (!this.idle && this.later.size + this.charts.size) this.idle = whenIdle((deadline) => this.onIdle(deadline));
   }
 
   onFrame() {
     this.frame = 0;
     const end = performance.now() + SLICE;
+    this.drawSome(this.urgent, () => performance.now() < end);
+  }
+
+  onIdle(deadline) {
+    this.idle = 0;
+    const hasTime = () => deadline.timeRemaining() > 1;
+    for (const view of this.charts) {
+      if (!hasTime()) break;
+      this.charts.delete(view);
+      view.drawChart();
+    }
+    this.drawSome(this.later, hasTime);
+  }
+
+  drawSome(views, hasTime) {
     const now = this.now();
-    for (const some of [this.urgent, this.later]) {
-      for (const view of some) {
-        if (performance.now() >= end) break;
-        some.delete(view);
-        this.urgent.delete(view);
-        this.later.delete(view);
-        view.draw(now);
-      }
+    for (const view of views) {
+      if (!hasTime()) break;
+      this.urgent.delete(view);
+      this.later.delete(view);
+      view.draw(now);
+      if (view.isVisible) this.charts.add(view);
     }
     this.plan();
   }
 
-  onSeen(entries) {
-    for (const { target, isIntersecting } of entries) {
-      const view = this.views.get(target.id.slice("row-".length));
-      if (view === undefined) continue;
-      view.isVisible = isIntersecting;
-      if (isIntersecting) this.urgent.add(view);
-      else view.chart.clear();
-    }
+  onSeen(element, isVisible) {
+    const view = this.views.get(element.id.slice("row-".length));
+    if (view === undefined) return;
+    view.isVisible = isVisible;
+    if (isVisible) this.urgent.add(view);
+    else view.chart.clear();
     this.plan();
   }
 
   // Keys --------------------------------------------------------------------------------------------------------------
 
   first() {
-    return this.order.find(({ element }) => !element.hidden)?.parts.link ?? null;
+    return this.order.find(({ isShown }) => isShown)?.parts.link ?? null;
   }
 
   /** Let the Tab key come to this row of the list, and to no other. */
@@ -242,7 +287,7 @@ export class RowList {
     const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -Infinity, End: Infinity }[event.key];
     if (step === undefined || event.altKey || event.ctrlKey || event.metaKey || this.current === null) return;
     event.preventDefault();
-    const shown = this.order.filter(({ element }) => !element.hidden);
+    const shown = this.order.filter(({ isShown }) => isShown);
     const at = shown.indexOf(this.current) + step;
     shown[Math.max(0, Math.min(shown.length - 1, at))]?.parts.link.focus();
   }

@@ -12,7 +12,9 @@ export class Store {
     this.close = { status: "connecting", message: null, since: null, last_ok_at: null };
     this.limits = [];
     this.starts = null;
+    this.forbidden = [];
     this.clockAhead = 0;
+    this.unconfirmed = null; // while a whole state comes in parts: what was there before, and may be gone
   }
 
   /** The server's time now, in milliseconds: the machine of whoever looks may be minutes off. */
@@ -21,19 +23,20 @@ export class Store {
   }
 
   /**
-   * Take in a state: all of it where it says `reset`, else what has changed since the version before.
+   * Take in a state: all of it where it says `reset`, else what has changed since the version before. Where it says
+   * `more`, the rest follows, and only the last part says a version from which one can go on.
    *
    * Returns what was new, what has changed (with how it was before) and what is gone.
    */
   apply(state) {
     const added = [];
     const changed = [];
-    const removed = [];
-    if (state.reset) {
-      const kept = new Set(state.actions.map((row) => row.ref));
-      for (const ref of this.rows.keys()) if (!kept.has(ref)) removed.push(ref);
-    } else {
-      for (const ref of state.removed) if (this.rows.has(ref)) removed.push(ref);
+    const removed = state.removed.filter((ref) => this.rows.has(ref));
+    if (state.reset) this.unconfirmed = new Set(this.rows.keys());
+    for (const row of state.actions) this.unconfirmed?.delete(row.ref);
+    if (!state.more && this.unconfirmed !== null) {
+      removed.push(...[...this.unconfirmed].filter((ref) => this.rows.has(ref) && !removed.includes(ref)));
+      this.unconfirmed = null;
     }
     for (const ref of removed) this.rows.delete(ref);
     for (const row of state.actions) {
@@ -41,13 +44,14 @@ export class Store {
       if (before === undefined) {
         added.push(row);
       } else {
-        if (!state.reset) row.samples = joined(before.samples, row.samples);
+        row.samples = joined(before.samples, row.samples);
         changed.push({ before, row });
       }
       this.rows.set(row.ref, row);
     }
-    this.version = state.version;
+    if (!state.more) this.version = state.version;
     this.starts = state.starts;
+    this.forbidden = state.forbidden;
     this.note(state);
     return { added, changed, removed };
   }
@@ -60,8 +64,9 @@ export class Store {
   }
 }
 
+/** Both, each once: what was cut off in the middle comes again. */
 function joined(before, later) {
-  if (later.length === 0) return before;
-  const samples = before.concat(later);
+  const last = before.at(-1)?.[0] ?? -Infinity;
+  const samples = before.concat(later.filter(([at]) => at > last));
   return samples.length > MOST_SAMPLES ? samples.slice(-MOST_SAMPLES) : samples;
 }
