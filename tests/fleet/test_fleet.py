@@ -7,9 +7,11 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import attrs
 import psycopg
 import pytest
 from aiohttp.test_utils import TestServer
+from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
 
 from closebulk_async import (
     AmbiguousStartError,
@@ -23,6 +25,7 @@ from closebulk_async import (
     NotFoundError,
     UnsafeQueryError,
     WaitTimeout,
+    WatchLostError,
 )
 from closebulk_async.dashboard import make_app
 from closebulk_async.errors import BadRequestError, CloseBulkError, InvalidRequestError
@@ -156,6 +159,19 @@ async def test_all_that_is_active_is_one_stream(fleet_stage: FleetStage) -> None
     assert ended == {action.ref for action in actions}
 
 
+async def test_silence_is_noticed(fleet_stage: FleetStage) -> None:
+    """Where nobody works, what the rows show is no answer: whoever waits hears of that as from a client."""
+    ref = fleet_stage.job(duration=60)
+    async with fleet_stage.worker() as fleet:
+        await anext(fleet.wait_until_done(ref))
+    poll = attrs.evolve(QUICK, lost_after=0.5)
+    async with Fleet(fleet_stage.database, fleet_stage.client, poll=poll) as alone:
+        wait = alone.wait_until_done(ref)
+        assert (await anext(wait)).polls == 1
+        with pytest.raises(WatchLostError):
+            await wait
+
+
 async def test_a_worker_that_ends_leaves_its_polls_to_others(fleet_stage: FleetStage) -> None:
     """In good order: nothing waits until it counts as dead."""
     ref = fleet_stage.job(duration=1.5)
@@ -185,6 +201,34 @@ async def test_a_stall_is_stated_in_time(fleet_stage: FleetStage) -> None:
         with pytest.raises(BulkActionStalled):
             await fleet.wait_until_done(still, stall_timeout=0.7)
         assert (await fleet.wait_until_done(export)).is_done
+
+
+async def test_an_app_of_the_users_own_serves_as_well(fleet_stage: FleetStage) -> None:
+    """With the connections as it makes them, whose statements wait for a commit, and with its own tasks beside."""
+    app = App(connector=PsycopgConnector(conninfo=fleet_stage.database))
+    ran = asyncio.Event()
+
+    @app.task(name="own", queue="closebulk")
+    async def own() -> None:
+        ran.set()
+
+    fleet = Fleet(app, fleet_stage.client, poll=QUICK)
+    async with app.open_async(), fleet:
+        working = asyncio.create_task(fleet.work())
+        await own.defer_async()
+        action = await start(fleet)
+        assert (await fleet.wait_until_done(action)).is_done
+        await asyncio.wait_for(ran.wait(), 5)
+        fleet.stop()
+        await working
+
+
+async def test_a_fleet_needs_a_connector_that_does_not_block(fleet_stage: FleetStage) -> None:
+    """Said at once, and by its name."""
+    with pytest.raises(InvalidRequestError, match="SyncPsycopgConnector"):
+        Fleet(App(connector=SyncPsycopgConnector()), fleet_stage.client)
+    with pytest.raises(InvalidRequestError, match="async with"):
+        await start(Fleet(fleet_stage.database, fleet_stage.client))
 
 
 async def test_organizations_are_followed_side_by_side(fleet_stage: FleetStage) -> None:
