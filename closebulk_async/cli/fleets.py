@@ -107,7 +107,11 @@ def start(
     if timeout is not None and not common.watch:
         raise InvalidRequestError("--timeout is for --watch; --request-timeout bounds each answer of Close")
     of_kind: Any = read_json(own, name="--with", wanted=dict) or {}
-    keywords: dict[str, Any] = {**of_kind, **common.keywords()}
+    of_all = common.keywords()
+    if clash := sorted(of_kind.keys() & of_all.keys()):
+        message = f"--with holds {', '.join(clash)}: each has an option of its own"
+        raise InvalidRequestError(message)
+    keywords: dict[str, Any] = {**of_kind, **of_all}
     if not (common.yes or common.dry_run):
         check_can_ask()
     _be(account)
