@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,23 @@ async def test_progress_comes_to_all_who_wait(fleet_stage: FleetStage) -> None:
         assert seen == sorted(seen)
         assert seen[-1] == 100
         assert fleet_stage.reads <= 0.6 / 0.05 + 8
+
+
+async def test_what_has_ended_is_polled_no_more(fleet_stage: FleetStage) -> None:
+    """Also where others are asked for in the very moment in which that is written down."""
+    async with fleet_stage.worker() as fleet:
+
+        async def follow(number: int) -> None:
+            await asyncio.sleep(number / 50)
+            assert (await fleet.wait_until_done(fleet_stage.job(duration=0.1 + number % 7 / 20))).is_done
+
+        began = time.monotonic()
+        await asyncio.gather(*map(follow, range(60)))
+        asked, seconds = fleet_stage.reads, time.monotonic() - began
+        await asyncio.sleep(0.5)
+        assert fleet_stage.reads == asked
+    # A page and an action alone in each floor at most, and the first poll of each.
+    assert asked <= 60 + 2 * seconds / 0.05 + 20
 
 
 @pytest.mark.parametrize("is_known", [False, True])
