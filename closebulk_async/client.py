@@ -421,7 +421,7 @@ class CloseBulk:
         for that, and one that began long ago may still run, so that they are read to their ends, or down to `since`, a
         request for each hundred actions. `fields` narrows what is read of each; `id`, `status`, the counters and
         `date_created` always are. A kind that is not named and may not be read is left out. Raises what reading a list
-        raises.
+        raises, and PermissionDeniedError where no list at all may be read.
         """
         return await find_recent(self._engine, kinds, since=since, limit=limit, fields=fields, active=active)
 

@@ -70,11 +70,15 @@ async def find_recent(
     )
     readings = [asyncio.create_task(_read_recent(engine, kind, search), name="closebulk_async list") for kind in wanted]
     try:
-        found = [row for rows in await asyncio.gather(*readings) for row in rows]
+        answers = await asyncio.gather(*readings)
     finally:  # where one list cannot be read, the others are of no use: not a group of errors but that one is raised
         for reading in readings:
             reading.cancel()
         await asyncio.gather(*readings, return_exceptions=True)
+    refusals = [answer for answer in answers if isinstance(answer, PermissionDeniedError)]
+    if refusals and len(refusals) == len(answers):  # an empty list would say that there is nothing
+        raise refusals[-1]
+    found = [row for rows in answers if not isinstance(rows, PermissionDeniedError) for row in rows]
     return sorted(found, key=_created, reverse=True)[:limit]
 
 
@@ -105,14 +109,14 @@ class _Search:
         return self.oldest is not None and _created(job) < self.oldest
 
 
-async def _read_recent(engine: Engine, kind: Kind, search: _Search) -> Sequence[Job]:
+async def _read_recent(engine: Engine, kind: Kind, search: _Search) -> Sequence[Job] | PermissionDeniedError:
     try:
         return await _read_list(engine, kind, search)
     except PermissionDeniedError as exc:
         if search.was_named:
             raise
         logger.warning("%s actions are left out: %s", kind, exc)
-        return []
+        return exc
 
 
 async def _read_list(engine: Engine, kind: Kind, search: _Search) -> Sequence[Job]:

@@ -96,5 +96,14 @@ def whole(text: str) -> int:
     return value
 
 
+def at_least_one(text: str) -> int:
+    """A count of what there has to be, for argparse."""
+    value = whole(text)
+    if not value:
+        raise ValueError
+    return value
+
+
 # argparse names the type in its message about a value that does not fit.
 whole.__name__ = "count"
+at_least_one.__name__ = "count of at least one"

@@ -15,7 +15,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _simulator import connect, make_parser, open_folder, whole
+from _simulator import at_least_one, connect, make_parser, open_folder, whole
 
 from closebulk_async import BulkAction, EditStart, Outcome, Query, address, lead
 
@@ -32,6 +32,9 @@ _NAMES = (
 )
 CITIES = _NAMES.split(", ")
 
+INTERRUPTED = 130
+"""The exit code that shells give to what Ctrl-C has ended."""
+
 
 def main() -> int:
     """Run the batch; the exit code."""
@@ -39,13 +42,20 @@ def main() -> int:
     parser.add_argument(
         "--edits", type=whole, default=len(CITIES), help="how many of the cities (default: %(default)s)"
     )
-    parser.add_argument("--at-once", type=whole, default=5, help="how many edits run at once (default: %(default)s)")
+    parser.add_argument(
+        "--at-once", type=at_least_one, default=5, help="how many edits run at once (default: %(default)s)"
+    )
     parser.add_argument("--failing", type=whole, default=0, help="how many edits fail at the simulator")
     parser.add_argument("--status-id", help="the status that the leads get")
     options = parser.parse_args()
     if options.live and not options.status_id:
         parser.error("--live needs --status-id")
-    return asyncio.run(run(options))
+    try:
+        return asyncio.run(run(options))
+    except KeyboardInterrupt:
+        begin = "\n" if sys.stderr.isatty() else ""  # the count is on the line
+        print(f"{begin}interrupted: edits that run go on; to run the batch once more does no harm", file=sys.stderr)
+        return INTERRUPTED
 
 
 async def run(options: argparse.Namespace) -> int:

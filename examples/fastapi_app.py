@@ -55,7 +55,10 @@ steps.onmessage = ({data}) => {
   text.textContent = step.error ?? `${step.status}, ${step.n_objects_processed} of ${step.n_objects ?? "?"}`;
   if (step.is_final) steps.close();  // else the browser would connect again
 };
-steps.onerror = () => { text.textContent = "connecting again"; };
+steps.onerror = () => {
+  // A browser tries again unless the answer was no stream: then only a reload helps.
+  text.textContent = steps.readyState === EventSource.CLOSED ? "no connection: reload this page" : "connecting again";
+};
 """
 
 POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; img-src data:"

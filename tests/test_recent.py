@@ -115,6 +115,16 @@ async def test_a_kind_that_may_not_be_read_is_left_out_unless_it_was_named(stage
         await stage.close.recent(kinds=["delete"])
 
 
+async def test_where_nothing_may_be_read_that_is_raised(stage: Stage) -> None:
+    """An empty list would say that there is nothing."""
+    fill(stage, Kind.EMAIL, 1, minutes=1)
+    stage.sim.fail_next(faults.forbidden(), times=len(Kind))
+    with pytest.raises(PermissionDeniedError):
+        await stage.close.recent()
+    assert await stage.close.recent(kinds=[]) == []
+    assert len(await stage.close.recent()) == 1
+
+
 async def test_what_cannot_be_read_raises_its_own_error(stage: Stage) -> None:
     """And no group of errors; nothing goes on behind it."""
     stage.sim.fail_next(faults.server_error(500), path="/edit/", times=50)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import re
 import socket
 import subprocess
 import sys
 import types
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +28,21 @@ PAGE = Path(__file__).parent.parent / "docs" / "webhooks.md"
 WITH_AIOHTTP, WITH_FASTAPI = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
+N_PORTS = 16
+FIRST_PORT = 12_000 + os.getpid() % 1000 * N_PORTS
+PORTS = itertools.cycle(range(FIRST_PORT, FIRST_PORT + N_PORTS))
+"""Ports of this process alone: tests that run beside it have others, and systems give out only higher ones."""
+
+
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+    """A port of this machine that nobody listens on, nor is about to."""
+    for port in itertools.islice(PORTS, N_PORTS):
+        with socket.socket() as found, suppress(OSError):
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as those do that are going to listen there
+            found.bind(("127.0.0.1", port))
+            return port
+    message = f"no port from {FIRST_PORT} on is free"
+    raise AssertionError(message)
 
 
 async def test_the_aiohttp_example_ends_by_a_webhook_and_keeps_its_key(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from closebulk_async.cli.clients import connect, read_lists
 from closebulk_async.cli.credentials import Credentials, find_credentials
-from closebulk_async.cli.exits import is_missing_key
+from closebulk_async.cli.exits import ExitCode, code_of, is_missing_key, login_command
 from closebulk_async.cli.findings import (
     Finding,
     fail,
@@ -19,9 +19,9 @@ from closebulk_async.cli.findings import (
     judge_list,
     judge_refusal,
     judge_skew,
+    judge_unlisted,
     judge_webhooks,
     ok,
-    warn,
 )
 from closebulk_async.cli.journal_looks import judge_journal
 from closebulk_async.client import CloseBulk
@@ -49,10 +49,12 @@ async def _check_service() -> AsyncGenerator[Finding, None]:
         credentials = find_credentials()
         close = connect(credentials=credentials, retry=IMPATIENT)
     except CloseBulkError as exc:
-        advice = "set CLOSE_API_KEY, or keep a key: closebulk login --api-key"
-        yield fail("key", "there is none", advice) if is_missing_key(exc) else fail("key", str(exc))
+        said, advice = str(exc), "`closebulk --help` says whose key is taken"
+        if is_missing_key(exc):
+            said, advice = "there is none", f"set CLOSE_API_KEY, or keep a key: {login_command()}"
+        yield fail("key", said, advice, is_usage=code_of(exc) is ExitCode.USAGE)
         return
-    yield judge_base_url(credentials.base_url)
+    yield judge_base_url(credentials.base_url, origin=credentials.origin)
     async with close:
         async for finding in _check_key(close, credentials):
             yield finding
@@ -62,7 +64,7 @@ async def _check_key(close: CloseBulk, credentials: Credentials) -> AsyncGenerat
     try:
         me = await close.me()
     except CloseBulkError as exc:
-        yield judge_refusal(credentials.origin, exc)
+        yield judge_refusal(credentials.origin, exc, login=login_command())
         if not isinstance(exc, PermissionDeniedError):  # the rest would only say the same again
             return
     else:
@@ -74,7 +76,7 @@ async def _check_key(close: CloseBulk, credentials: Credentials) -> AsyncGenerat
     try:
         webhooks = await close.webhooks.list()
     except CloseBulkError as exc:
-        yield warn("webhooks", f"they cannot be listed: {exc}")
+        yield judge_unlisted(exc)
         return
     for finding in judge_webhooks(webhooks):
         yield finding

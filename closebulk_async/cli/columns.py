@@ -20,6 +20,9 @@ ONE_LINE = 70
 SHORTEST_BAR = 4
 """Columns below which a bar shows nothing that the percentage beside it does not show better."""
 
+MOVING = "cyan"
+"""The colour of a bar that moves. That of rich's own is a red, which here is for failures."""
+
 Cell = tuple[RenderableType, int, Literal["left", "right"]]
 
 
@@ -43,13 +46,14 @@ def make_bar(fraction: float | None, *, width: int, style: str, pulses: bool) ->
     """A bar, which may pulse while no fraction is known; None where there is no room for one."""
     if width < SHORTEST_BAR:
         return None
-    style = style or "bar.complete"
+    style = style or MOVING
     bar = ProgressBar(
         total=None if fraction is None and pulses else 1.0,
         completed=fraction or 0.0,
         width=width,
         complete_style=style,
         finished_style=style,
+        pulse_style=MOVING,
     )
     return bar, width, "left"
 

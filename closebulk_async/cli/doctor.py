@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from closebulk_async.cli.calls import current
-from closebulk_async.cli.exits import ExitCode
+from closebulk_async.cli.exits import ExitCode, worst_of
 from closebulk_async.cli.options import Json
 from closebulk_async.cli.views import has_terminal, print_json
 
@@ -28,7 +28,8 @@ def doctor(
     """Check key, clock, limits, journal and webhooks.
 
     Each line begins with ok, warn or fail, and ends with what to do where something should be done. It only reads: it
-    starts nothing, changes nothing at Close and nothing in the journal. The exit code is 1 where anything failed.
+    starts nothing, changes nothing at Close and nothing in the journal. The exit code is 1 where anything failed, and 2
+    where there is no key.
     """
     return asyncio.run(_examine(journal, as_json=as_json))
 
@@ -37,16 +38,16 @@ async def _examine(journal: Path | None, *, as_json: bool) -> int:
     from closebulk_async.cli.checking import check
     from closebulk_async.cli.findings import Grade, to_dict
 
-    code = ExitCode.DONE
+    codes = []
     async with aclosing(check(journal)) as findings:
         async for finding in findings:
             if finding.grade is Grade.FAIL:
-                code = ExitCode.FAILED
+                codes.append(ExitCode.USAGE if finding.is_usage else ExitCode.FAILED)
             if as_json:
                 print_json(to_dict(finding, redact=current().redact))
             else:
                 print(_fit(current().redact(str(finding))), flush=True)
-    return code
+    return worst_of(codes)
 
 
 def _fit(line: str) -> str:

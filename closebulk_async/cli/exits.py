@@ -107,6 +107,11 @@ def watch_command(refs: Iterable[JobRef[Any]]) -> str:
     return command("watch", *map(str, refs))
 
 
+def login_command() -> str:
+    """What to type to keep a key as whom this call is."""
+    return command("login", "--api-key")
+
+
 def recover_command(journal: PathLike[str], *options: str) -> str:
     """What to type to settle what is open in a journal."""
     return command("recover", *options, "--journal", shlex.quote(str(journal)))

@@ -23,6 +23,7 @@ app = typer.Typer(
         "Nothing is saved under the name of --out before all of it is there."
     ),
     rich_markup_mode=None,
+    no_args_is_help=True,
 )
 
 
@@ -158,10 +159,9 @@ def _split(fields: list[str] | None) -> list[str] | None:
 
 
 def _fetch(what: Making | JobRef[Any], out: Path, *, keep_gz: bool, timeout: float | None, as_json: bool) -> int:
-    if keep_gz and out.suffix != ".gz":
-        out = out.with_name(f"{out.name}.gz")
+    file = out.with_name(f"{out.name}.gz") if keep_gz and out.suffix != ".gz" else out
     seconds = to_seconds_or_none(timeout, name="--timeout")
-    target = check_target(out)  # here already: else an export would be made for nothing
+    target = check_target(file)  # here already: else an export would be made for nothing
     from closebulk_async.cli.fetching import Fetching
 
-    return Fetching(what=what, out=target, decompress=not keep_gz, timeout=seconds, as_json=as_json).run()
+    return Fetching(what=what, out=target, typed=out, decompress=not keep_gz, timeout=seconds, as_json=as_json).run()

@@ -13,8 +13,9 @@ from closebulk_async.cli.clients import connect
 from closebulk_async.cli.exits import ExitCode, code_of, command, complain
 from closebulk_async.cli.following import Following
 from closebulk_async.cli.making import Making
+from closebulk_async.cli.notes import notes_in
 from closebulk_async.cli.transfers import choose_file_view
-from closebulk_async.cli.views import choose_view, notes_in
+from closebulk_async.cli.views import choose_view
 from closebulk_async.client import CloseBulk
 from closebulk_async.errors import CloseBulkError
 from closebulk_async.models import Export, JobRef
@@ -26,6 +27,8 @@ class Fetching:
 
     what: Making | JobRef[Any]
     out: Path
+    typed: Path
+    """What `out` was called on the command line."""
     decompress: bool
     timeout: float | None
     as_json: bool
@@ -41,7 +44,8 @@ class Fetching:
             complain(f"interrupted; an export may have been made: {command('ls', '--kind', 'export')}")
         elif self._ref is not None and code in {ExitCode.INTERRUPTED, ExitCode.TIMED_OUT}:
             begin = "interrupted; nothing was saved" if code is ExitCode.INTERRUPTED else "there is no file yet"
-            again = command("export", "download", str(self._ref), "--out", shlex.quote(str(self.out)))
+            options = ("--out", shlex.quote(str(self.typed)), *(() if self.decompress else ("--keep-gz",)))
+            again = command("export", "download", str(self._ref), *options)
             complain(f"{begin}; to go on: {again}")
         return code
 

@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 
 from closebulk_async.cli.exits import ExitCode, code_of, complain, watch_command, worst_of
-from closebulk_async.cli.views import View, notes_in
+from closebulk_async.cli.notes import notes_in
+from closebulk_async.cli.views import View
 from closebulk_async.client import CloseBulk
 from closebulk_async.errors import CloseBulkError
 from closebulk_async.models import JobRef

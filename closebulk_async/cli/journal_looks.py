@@ -40,13 +40,12 @@ def judge_journal(path: Path | None) -> Iterator[Finding]:
     if path is None:
         yield ok("journal", "none is given", "--journal FILE, or CLOSEBULK_JOURNAL, looks at one")
         return
-    if not path.exists():
-        yield warn(
-            "journal", f"{path} does not exist", "the next start with it makes it, unless the name is misspelled"
-        )
-        return
     try:
         look = look_into(path)
+    except FileNotFoundError:
+        advice = "the next start with it makes it, unless the name is misspelled"
+        yield warn("journal", f"{path} does not exist", advice)
+        return
     except (OSError, sqlite3.Error, ValueError, TypeError, LookupError) as exc:
         yield fail(
             "journal", f"{path} cannot be read: {exc}", "see that it is a journal, and that this user may read it"

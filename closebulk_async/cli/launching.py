@@ -20,10 +20,11 @@ from closebulk_async.cli.exits import (
     watch_command,
 )
 from closebulk_async.cli.following import Following
+from closebulk_async.cli.notes import notes_in
 from closebulk_async.cli.options import Common
 from closebulk_async.cli.previews import describe_deed, describe_preview, preview_to_dict
 from closebulk_async.cli.texts import format_number
-from closebulk_async.cli.views import Lines, action_to_dict, choose_view, notes_in, print_json
+from closebulk_async.cli.views import Lines, action_to_dict, choose_view, print_json
 from closebulk_async.client import CloseBulk
 from closebulk_async.counting import Preview
 from closebulk_async.errors import AmbiguousStartError, CloseBulkError

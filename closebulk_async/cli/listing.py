@@ -13,6 +13,7 @@ from closebulk_async.cli.exits import ExitCode, complain
 from closebulk_async.cli.options import Json, Kinds, Since
 from closebulk_async.cli.texts import describe_row
 from closebulk_async.cli.views import action_to_dict, has_terminal, print_json
+from closebulk_async.errors import PermissionDeniedError
 from closebulk_async.models import Job, Kind
 
 
@@ -27,8 +28,10 @@ def ls(
     """List actions and exports, newest first.
 
     An ETA with a tilde is a guess by the two dates that Close gives of an action: as if it had worked all the time
-    between them, at one pace. `closebulk watch` measures. Without a terminal (`closebulk ls | cat`) each is one line,
-    its whole ref last. With --json each is Close's own object, with kind and ref added.
+    between them, at one pace. There is none once it should have ended by that. `closebulk watch` measures.
+
+    Where a ref does not fit beside a bar, each action has two lines. Without a terminal (`closebulk ls | cat`) each is
+    one line, its whole ref last. With --json each is Close's own object, with kind and ref added.
 
     --active reads the lists to their ends, or down to --since: a request for each hundred actions that there ever were.
     """
@@ -40,11 +43,17 @@ async def _list(
 ) -> int:
     from closebulk_async.cli.clients import connect
 
-    async with connect() as close:
-        # One more than is shown tells whether there are more.
-        jobs = await close.recent(
-            kinds=kinds, since=since, limit=limit + 1, fields=None if as_json else ("date_updated",), active=active
-        )
+    try:
+        async with connect() as close:
+            # One more than is shown tells whether there are more.
+            jobs = await close.recent(
+                kinds=kinds, since=since, limit=limit + 1, fields=None if as_json else ("date_updated",), active=active
+            )
+    except PermissionDeniedError as exc:
+        if kinds:
+            raise
+        complain("none of the lists may be read", error=exc)  # why, was said of each
+        return ExitCode.FAILED
     _show(jobs[:limit], as_json=as_json)
     if len(jobs) > limit:
         complain(f"there are more than these {limit}: --limit shows more")

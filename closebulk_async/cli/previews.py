@@ -84,6 +84,7 @@ def preview_to_dict(preview: Preview) -> dict[str, Any]:
     return {
         "kind": str(preview.kind),
         "count": preview.count,
+        "matches": describe_matches(preview.request),
         "fingerprint": preview.fingerprint,
         "request": preview.request,
     }

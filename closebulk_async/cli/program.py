@@ -12,24 +12,46 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from closebulk_async.cli import exporting, fleets, journals, listing, login, serving, starting
 from closebulk_async.cli.calls import add_shared_options, calling
 from closebulk_async.cli.doctor import doctor
-from closebulk_async.cli.exits import ExitCode, code_of, complain, describe_crash, is_missing_key
+from closebulk_async.cli.exits import ExitCode, code_of, complain, describe_crash, is_missing_key, login_command
 from closebulk_async.cli.limits import limits
+from closebulk_async.cli.notes import warnings_told
 from closebulk_async.cli.options import Json, Kinds, WatchTimeout, examples
 from closebulk_async.cli.outcomes import outcomes
 from closebulk_async.cli.starting import in_options
 from closebulk_async.cli.texts import cleaned, describe_row
+from closebulk_async.cli.usage import explain_usage, find_help_width, narrow_help
 from closebulk_async.cli.views import action_to_dict, choose_view, print_json
 from closebulk_async.errors import CloseBulkError, InvalidRequestError
 from closebulk_async.models import BULK_KINDS, BulkAction, JobRef, Kind
 from closebulk_async.policy import to_seconds, to_seconds_or_none
 from closebulk_async.version import __version__
 
+ORDER = (
+    *("start", "ls", "watch", "get", "pause", "resume"),
+    *("export", "outcomes"),
+    *("recover", "adopt", "abandon"),
+    *("dashboard", "limits", "doctor", "login", "logout", "demo"),
+)
+"""What is wanted most first, and what belongs together side by side."""
+
+
+class _Ordered(TyperGroup):
+    """Commands in that order: typer has none, and puts groups last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - click's, or that of typer's copy of it
+        """Their names."""
+        return sorted(super().list_commands(ctx), key=[*ORDER].index)
+
+
 app = typer.Typer(
     name="closebulk",
+    cls=_Ordered,
+    no_args_is_help=True,
     epilog=examples("closebulk doctor", "closebulk --profile work watch email:bulkemail_qmjJY85TS"),
     # Plain help and errors, in a terminal and out of it.
     rich_markup_mode=None,
@@ -48,16 +70,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # what the encoding of a terminal lacks must not end a watch
     arguments = sys.argv[1:] if arguments is None else arguments
-    with calling(arguments):
+    with calling(arguments), warnings_told():
         try:
-            command = add_shared_options(typer.main.get_command(app))
-            return int(command.main(arguments, prog_name="closebulk", standalone_mode=False) or 0)
+            return _dispatch(arguments)
         except _UsageError as exc:
-            complain(f"{exc.format_message()} (closebulk --help)", error=exc)
+            explain_usage(exc)
             return ExitCode.USAGE
         except CloseBulkError as exc:
             # The messages of the package speak of arguments, which the command line does not have.
-            said = "no API key: set CLOSE_API_KEY, or closebulk login" if is_missing_key(exc) else in_options(str(exc))
+            missing = f"no API key: set CLOSE_API_KEY, or keep a key: {login_command()}"
+            said = missing if is_missing_key(exc) else in_options(str(exc))
             complain(said, error=exc)
             return code_of(exc)
         except (KeyboardInterrupt, typer.Abort):
@@ -65,6 +87,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
         except Exception as exc:  # noqa: BLE001 - a defect, or a file: one line, and --debug for whoever wants more
             complain(describe_crash(exc), error=exc)
             return ExitCode.FAILED
+
+
+def _dispatch(arguments: Sequence[str]) -> int:
+    command = add_shared_options(typer.main.get_command(app))
+    if (width := find_help_width()) is not None:
+        narrow_help(command)
+    return int(command.main(arguments, prog_name="closebulk", standalone_mode=False, terminal_width=width) or 0)
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -126,7 +155,11 @@ def watch(
 
     async def follow() -> ExitCode:
         async with connect(as_json=as_json) as close:
-            return await following.follow(close, choose_view(following.refs, as_json=as_json))
+            try:
+                return await following.follow(close, choose_view(following.refs, as_json=as_json))
+            except CloseBulkError as exc:  # said here, as what goes on all the same is said after it
+                complain(exc)
+                return code_of(exc)
 
     try:
         code = asyncio.run(follow())
@@ -146,7 +179,8 @@ def get(
 ) -> int:
     """Print an action as it is now, and what its query matches in words.
 
-    The exit code is 0 when it could be read, whatever its status is.
+    With --json it is Close's own object, with kind, ref and these words (`matches`, null where a legacy query is text
+    already) added. The exit code is 0 when it could be read, whatever its status is.
     """
     return asyncio.run(_get(JobRef.parse(ref), as_json=as_json))
 
@@ -157,12 +191,13 @@ async def _get(ref: JobRef[BulkAction], *, as_json: bool) -> int:
 
     async with connect() as close:
         action = await close.get(ref)
+    shown = action.to_dict()
+    matches = describe_matches(shown) if "s_query" in shown else None
     if as_json:
-        print_json(action_to_dict(action))
+        print_json({"matches": matches} | action_to_dict(action))
         return ExitCode.DONE
     print(describe_row(action))
-    shown = action.to_dict()
-    if "s_query" in shown and (matches := describe_matches(shown)) is not None:
+    if matches is not None:
         print(f"  matches: {matches}")
     for name, value in shown.items():
         print(f"  {name}: {cleaned(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))}")
@@ -206,6 +241,7 @@ app.add_typer(fleets.app)
 app.command(epilog=examples("closebulk outcomes email:bulkemail_qmjJY85TS --csv outcomes.csv"))(outcomes)
 app.command(epilog=examples("closebulk recover --journal closebulk.db --watch"))(journals.recover)
 app.command(epilog=examples("closebulk adopt 2f0c... email:bulkemail_qmjJY85TS --journal closebulk.db"))(journals.adopt)
+app.command(epilog=examples("closebulk abandon 2f0c... --journal closebulk.db"))(journals.abandon)
 app.command(
     epilog=examples(
         "closebulk login --api-key",
@@ -219,7 +255,6 @@ app.command(epilog=examples("closebulk doctor --journal closebulk.db"))(doctor)
 app.command(epilog=examples("closebulk dashboard", "closebulk dashboard --allow-control --journal closebulk.db"))(
     serving.dashboard
 )
-app.command(epilog=examples("closebulk abandon 2f0c... --journal closebulk.db"))(journals.abandon)
 
 
 @app.command(epilog=examples("closebulk demo --kind delete --leads 50 --seconds 5"))

@@ -21,8 +21,9 @@ from closebulk_async.cli.exits import (
     worst_of,
 )
 from closebulk_async.cli.following import Following
+from closebulk_async.cli.notes import notes_in
 from closebulk_async.cli.texts import cleaned, describe_row, describe_state, format_moment
-from closebulk_async.cli.views import Lines, action_to_dict, choose_view, notes_in, print_json
+from closebulk_async.cli.views import Lines, action_to_dict, choose_view, print_json
 from closebulk_async.client import CloseBulk
 from closebulk_async.errors import AmbiguousStartError, InvalidRequestError
 from closebulk_async.intents import Intent

@@ -30,6 +30,7 @@ app = typer.Typer(
     ),
     epilog=examples("closebulk start delete --query leads.json --dry-run"),
     rich_markup_mode=None,
+    no_args_is_help=True,
 )
 
 

@@ -150,15 +150,20 @@ def fraction_of(job: Job) -> float | None:
     return 1.0 if job.is_done else min(1.0, processed / total) if total else None
 
 
-def estimate_left(job: Job) -> float | None:
+def estimate_left(job: Job, *, now: datetime) -> float | None:
     """Seconds that a job still takes if it goes on as it did between the two dates that the service gives.
 
-    None where nothing can be said: it does not run, has no total, or nothing was processed. A rough guess, since time
-    in a queue or at rest counts as work; a wait, which sees the counter move, measures better.
+    None where nothing can be said: it does not run, has no total, nothing was processed, or by this guess it would have
+    ended before now. A rough guess, since time in a queue or at rest counts as work; a wait, which sees the counter
+    move, measures better.
     """
     created, updated = (getattr(job, name, None) for name in ("date_created", "date_updated"))
     processed, total = count_objects(job)
     if job.phase is not Phase.RUNNING or total is None or not processed or created is None or updated is None:
         return None
     worked = (updated - created).total_seconds()
-    return max(0, total - processed) / processed * worked if worked > 0 else None
+    if worked <= 0:
+        return None
+    passed = max(0.0, (now - updated).total_seconds())  # clocks differ: the service's may be ahead
+    left = max(0, total - processed) / processed * worked - passed
+    return left if left >= 0 else None

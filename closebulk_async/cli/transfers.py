@@ -11,8 +11,9 @@ import attrs
 from closebulk_async.cli.bars import LiveBars, Row
 from closebulk_async.cli.columns import Cell, make_bar
 from closebulk_async.cli.exits import complain
+from closebulk_async.cli.notes import Noting
 from closebulk_async.cli.texts import cleaned, format_bytes, format_percent, format_seconds
-from closebulk_async.cli.views import Noting, has_terminal, print_json
+from closebulk_async.cli.views import has_terminal, print_json
 from closebulk_async.downloads import DownloadProgress
 from closebulk_async.models import JobRef
 

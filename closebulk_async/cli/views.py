@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
-from collections import deque
-from collections.abc import Iterator, Sequence, Sized
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Protocol, Self
 
 import attrs
 
 from closebulk_async.cli.exits import complain, describe_failure
-from closebulk_async.cli.texts import cleaned, describe_step
+from closebulk_async.cli.notes import Noting
+from closebulk_async.cli.texts import describe_step
 from closebulk_async.errors import BulkActionFailed, CloseBulkError, WaitError
 from closebulk_async.models import Job, JobRef
 from closebulk_async.progress import Progress
-
-
-class Noting(Protocol):
-    """Whatever can show a note."""
-
-    def note(self, text: str) -> None:
-        """Something that the user should know, such as a status that is not documented."""
 
 
 class View(Noting, Protocol):
@@ -136,38 +127,3 @@ def choose_view(refs: Sequence[JobRef[Any]], *, as_json: bool) -> View:
     from closebulk_async.cli.bars import LiveBars
 
     return LiveBars(refs)
-
-
-class _NoteHandler(logging.Handler):
-    """Hands what the package logs to a view: written past it, a record would tear the bars."""
-
-    def __init__(self, view: Noting, unanswered: Sized) -> None:
-        super().__init__(logging.INFO)
-        self._view = view
-        self._unanswered = unanswered
-        self._told: deque[str] = deque(maxlen=100)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """One record, as one line and without a traceback; one that repeats another is left out."""
-        text = cleaned(record.getMessage())
-        if (record.levelno >= logging.WARNING or self._unanswered) and text not in self._told:
-            self._told.append(text)
-            self._view.note(text)
-
-
-@contextmanager
-def notes_in(view: Noting, *, unanswered: Sized) -> Iterator[None]:
-    """Show the package's warnings in `view` for as long as the block runs.
-
-    While something is `unanswered`, what is logged as information is shown as well: a poll that failed is part of a
-    step only after a poll that did not.
-    """
-    logger, handler = logging.getLogger("closebulk_async"), _NoteHandler(view, unanswered)
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)

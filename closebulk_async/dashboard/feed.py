@@ -125,6 +125,7 @@ class Feed:
                 await work()
             except PermissionDeniedError as exc:
                 logger.warning("the dashboard leaves out what may not be read: %s", exc)
+                self._note_answer()  # it is one
                 if kind is not None:
                     self._note_forbidden(kind, is_forbidden=True)
                 await self._clock.sleep(FORBIDDEN)

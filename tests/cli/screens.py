@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import select
 import sys
 import termios
 from asyncio.subprocess import Process
@@ -81,6 +82,8 @@ class Terminal:
         Lines that are too long are broken over several, as most terminals do, or else cut off, as xterm does. What no
         longer fits goes away at the top.
         """
+        while not self._is_closed and select.select([self._end], [], [], 0)[0]:
+            self._read()  # what was written for the old size is on the screen before it changes
         _resize(self.screen, columns, lines, breaks=self.breaks_lines)
         termios.tcsetwinsize(self._end, (lines, columns))
 

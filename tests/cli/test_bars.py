@@ -166,6 +166,17 @@ def test_bars_of_finished_and_resting_actions_stand_still() -> None:
     assert not is_pulsing(bars_with(make_step(**uncounted), failure=FAILED))
 
 
+def test_red_is_for_failures() -> None:
+    """A bar that moves, or waits for a first answer, is of another colour, though it pulses."""
+    for steps, failure in (((), None), ((make_step(),), None), ((make_step(),), BAD_GATEWAY)):
+        cell = bars_with(*steps, failure=failure).rows[REF].bar(10)
+        assert cell is not None
+        console = Console(file=io.StringIO(), color_system="truecolor", force_terminal=True, legacy_windows=False)
+        seen = {segment.style.color.get_truecolor() for segment in console.render(cell[0]) if segment.style}  # type: ignore[union-attr]  # or it fails
+        reds = [color for color in seen if color.red > color.green]
+        assert bool(reds) is (failure is not None)
+
+
 def test_errors_are_shown_until_a_poll_succeeds() -> None:
     """A failed poll is told below its bar, for as long as no poll has succeeded since."""
     failing = make_step(polls=4, changed=False, last_error=BAD_GATEWAY)

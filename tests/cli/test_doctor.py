@@ -114,12 +114,14 @@ async def test_a_key_that_is_refused(closebulk: Closebulk, monkeypatch: pytest.M
 
 
 async def test_no_key(sim: Simulator, closebulk: Closebulk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It fails without a request, and says how to get one."""
+    """It fails without a request, as every command does without one, and says how to get one."""
     monkeypatch.delenv("CLOSE_API_KEY")
     finished = await closebulk("doctor")
     said = "fail  key: there is none: set CLOSE_API_KEY, or keep a key: closebulk login --api-key"
-    assert (finished.code, line_of(finished, "key")) == (1, said)
-    assert (await closebulk("doctor", "--profile", "work")).lines[1].startswith("fail  key: there is no profile 'work'")
+    assert (finished.code, line_of(finished, "key")) == (2, said)
+    nobody = await closebulk("doctor", "--profile", "work")
+    assert nobody.code == 2
+    assert nobody.lines[1].startswith("fail  key: there is no profile 'work'")
     assert sim.requests == ()
 
 
@@ -129,7 +131,7 @@ async def test_a_service_that_cannot_be_reached(closebulk: Closebulk, monkeypatc
     finished = await closebulk("doctor")
     assert finished.code == 1
     assert line_of(finished, "key").startswith("fail  key: CLOSE_API_KEY could not be tried: ")
-    assert line_of(finished, "key").endswith("network, firewall, CLOSE_BASE_URL")
+    assert line_of(finished, "key").endswith("network, firewall, proxies")
 
 
 async def test_a_user_who_may_not_do_all(sim: Simulator, closebulk: Closebulk) -> None:
@@ -184,7 +186,7 @@ async def test_webhooks_that_do_not_work(sim: Simulator, closebulk: Closebulk) -
         await close.webhooks.update(paused.id, status="paused")
     finished = await closebulk("doctor")
     assert (finished.code, grades(finished)["webhooks"]) == (0, "warn")
-    assert f"{paused.id}, to https://example.com/hook, is paused" in line_of(finished, "webhooks")
+    assert f"{paused.id}, to https://example.com, is paused" in line_of(finished, "webhooks")
     assert "secret" not in finished.out
 
 
@@ -233,6 +235,13 @@ async def test_no_journal(closebulk: Closebulk, journal: Path, monkeypatch: pyte
     assert (finished.code, grades(finished)["journal"]) == (0, "warn")
     assert f"{journal} does not exist" in line_of(finished, "journal")
     assert not await asyncio.to_thread(journal.exists)
+
+
+async def test_a_journal_that_cannot_be_looked_for(closebulk: Closebulk, tmp_path: Path) -> None:
+    """A name that no file can have fails as what is no journal does; so does a folder that nobody may look into."""
+    finished = await closebulk("doctor", "--journal", str(tmp_path / ("a" * 300)))
+    assert (finished.code, grades(finished)["journal"]) == (1, "fail")
+    assert "File name too long" in line_of(finished, "journal")
 
 
 @pytest.mark.parametrize("what", ["text", "another database", "a later version", "a damaged row", "a folder"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import shlex
 import signal
 from typing import TYPE_CHECKING
 
@@ -94,13 +95,18 @@ async def test_a_failed_export_is_a_failure(sim: Simulator, closebulk: Closebulk
     assert sim.downloads == ()
 
 
-async def test_a_wait_may_be_bounded(sim: Simulator, closebulk: Closebulk, tmp_path: Path) -> None:
-    """Then the command says how to go on."""
+@pytest.mark.parametrize("name", ["my leads.csv", "leads.csv.gz"])
+@pytest.mark.parametrize("keeps", [(), ("--keep-gz",)])
+async def test_a_wait_may_be_bounded(
+    sim: Simulator, closebulk: Closebulk, tmp_path: Path, name: str, keeps: tuple[str, ...]
+) -> None:
+    """Then the command says how to go on, to the same file with the same in it."""
     export = sim.add_export(plan=ExportPlan(duration=1000))
-    out = tmp_path / "my leads.csv"
-    finished = await closebulk("export", "download", export.id, "--out", str(out), "--timeout", "0.05")
+    out = tmp_path / name
+    finished = await closebulk("export", "download", export.id, "--out", str(out), *keeps, "--timeout", "0.05")
     assert finished.code == 3
-    assert f"closebulk export download export:{export.id} --out '{out}'" in finished.err
+    command = ("closebulk", "export", "download", f"export:{export.id}", "--out", shlex.quote(str(out)), *keeps)
+    assert finished.err.endswith(f"; to go on: {' '.join(command)}\n")
 
 
 async def test_where_nothing_can_be_saved_nothing_is_made(sim: Simulator, closebulk: Closebulk, tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from closebulk_async import cli
 from closebulk_async.cli.findings import (
     Finding,
     Grade,
@@ -23,6 +26,8 @@ from closebulk_async.errors import (
     CloseBulkError,
     NotFoundError,
     PermissionDeniedError,
+    PlanLimitError,
+    RateLimitedError,
     ServerError,
     TransportError,
 )
@@ -32,6 +37,8 @@ from closebulk_async.webhook_models import Webhook
 
 NOW = datetime(2026, 1, 15, 9, 30, tzinfo=UTC)
 REQUEST = "GET /me/"
+LOGIN = "closebulk --profile work login --api-key"
+FOLDER = Path(cli.__file__).parent
 LEADS = [{"object_type": "lead", "action": "updated"}]
 EXPORTS = [{"object_type": "export.lead", "action": "completed"}]
 
@@ -62,7 +69,8 @@ def test_clocks(seconds: float, grade: Grade, finding: str) -> None:
 
 def test_a_service_that_tells_no_time() -> None:
     """Then nobody knows."""
-    assert judge_skew(None).grade is Grade.WARN
+    found = judge_skew(None)
+    assert (found.grade, "another clock" in (found.advice or "")) == (Grade.WARN, True)
 
 
 @pytest.mark.parametrize(
@@ -75,17 +83,40 @@ def test_a_service_that_tells_no_time() -> None:
             "ask an admin",
         ),
         (TransportError("no route", request=REQUEST, sent=False), "CLOSE_API_KEY could not be tried: ", "network"),
+        (RateLimitedError(status=429, request=REQUEST), "CLOSE_API_KEY could not be tried: ", "in a minute"),
+        (PlanLimitError(status=402, request=REQUEST), "CLOSE_API_KEY could not be tried: ", "which plan"),
         (ServerError(status=503, request=REQUEST), "CLOSE_API_KEY could not be tried: ", "try again later"),
         (NotFoundError(status=404, request=REQUEST), "CLOSE_API_KEY could not be tried: ", "is the base URL right?"),
-        (APIError(status=418, request=REQUEST), "CLOSE_API_KEY could not be tried: ", None),
+        (APIError(status=418, request=REQUEST), "CLOSE_API_KEY could not be tried: ", "ask Close's support"),
     ],
 )
-def test_keys(error: CloseBulkError, said: str, advice: str | None) -> None:
+def test_keys(error: CloseBulkError, said: str, advice: str) -> None:
     """What became of the first request is told apart, as what is to be done about it differs."""
-    found = judge_refusal("CLOSE_API_KEY", error)
+    found = judge_refusal("CLOSE_API_KEY", error, login=LOGIN)
     assert (found.grade, found.what) == (Grade.FAIL, "key")
     assert found.finding.startswith(said)
-    assert found.advice is None if advice is None else advice in (found.advice or "")
+    assert advice in (found.advice or "")
+
+
+def test_a_new_key_goes_where_the_old_one_was() -> None:
+    """Into the environment, or into the profile."""
+    error = AuthenticationError(status=401, request=REQUEST)
+    advice = "make a new key in Close (Settings, Developer), and "
+    assert judge_refusal("CLOSE_API_KEY", error, login=LOGIN).advice == f"{advice}set CLOSE_API_KEY to it"
+    assert judge_refusal("the key of the profile 'work'", error, login=LOGIN).advice == f"{advice}keep it: {LOGIN}"
+
+
+def test_what_is_not_well_says_what_to_do() -> None:
+    """Wherever a command warns or fails, what should be done is part of the call."""
+    without, calls = [], 0
+    for file in sorted(FOLDER.glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"warn", "fail"}:
+                calls += 1
+                if len(node.args) < 3 or (isinstance(node.args[2], ast.Constant) and not node.args[2].value):
+                    without.append(f"{file.name}:{node.lineno}")
+    assert without == []
+    assert calls > 10
 
 
 def test_lists() -> None:
@@ -123,12 +154,12 @@ def test_limits(limits: dict[str, GroupLimits], grade: Grade, said: str) -> None
         ([Webhook.example(events=EXPORTS)], [(Grade.OK, "1 of 1 subscriptions tell of jobs")]),
         (
             [Webhook.example(id="whsub_1", status="paused")],
-            [(Grade.WARN, "whsub_1, to https://example.com/close/webhook, is paused: nothing is sent there")],
+            [(Grade.WARN, "whsub_1, to https://example.com, is paused: nothing is sent there")],
         ),
         (
             [Webhook.example(), Webhook.example()],
             [
-                (Grade.WARN, "2 active subscriptions tell https://example.com/close/webhook of jobs, so that events"),
+                (Grade.WARN, "2 active subscriptions tell one address of https://example.com of jobs, so that events"),
                 (Grade.OK, "2 of 2 subscriptions tell of jobs"),
             ],
         ),
@@ -151,18 +182,23 @@ def test_webhooks(webhooks: list[Webhook], found: list[tuple[Grade, str]]) -> No
 
 
 def test_tokens_in_addresses_are_not_shown() -> None:
-    """Of the address of a receiver host and path are shown: in the rest people hide secrets."""
+    """Of the address of a receiver the host is shown: the rest may be what keeps others from it."""
     (paused,) = judge_webhooks(
-        [Webhook.example(url="https://me:secret@example.com:8443/hook?token=secret#secret", status="paused")]
+        [Webhook.example(url="https://me:secret@example.com:8443/hooks/secret?token=secret#secret", status="paused")]
     )
-    assert "https://example.com:8443/hook," in paused.finding
+    assert "https://example.com:8443," in paused.finding
     assert "secret" not in str(paused)
 
 
 def test_base_urls() -> None:
-    """Another one than Close's own is worth a word."""
-    assert judge_base_url("https://api.close.com/api/v1").grade is Grade.OK
-    assert judge_base_url("http://127.0.0.1:8000/api/v1").grade is Grade.WARN
+    """Another one than Close's own is worth a word, and how to be rid of it depends on where it comes from."""
+    assert judge_base_url("https://api.close.com/api/v1", origin="CLOSE_API_KEY").grade is Grade.OK
+    local = "http://127.0.0.1:8000/api/v1"
+    set_by_hand = judge_base_url(local, origin="CLOSE_API_KEY")
+    assert (set_by_hand.grade, set_by_hand.advice) == (Grade.WARN, "unset CLOSE_BASE_URL, unless that is meant")
+    kept = judge_base_url(local, origin="the key of the profile 'work'")
+    assert kept.grade is Grade.WARN
+    assert (kept.advice or "").startswith("it comes with the key of the profile 'work': log in again")
 
 
 def test_a_finding_is_one_line() -> None:

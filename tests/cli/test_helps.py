@@ -10,7 +10,7 @@ import typer
 
 from closebulk_async.cli import main
 from closebulk_async.cli.calls import add_shared_options
-from closebulk_async.cli.program import app
+from closebulk_async.cli.program import ORDER, app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,4 +85,38 @@ def test_no_option_takes_a_key(path: tuple[str, ...]) -> None:
         for spelling in parameter.opts
         if not getattr(parameter, "is_flag", False)
     }
-    assert [each for each in valued if re.search(r"api-?key|secret|password|token", each)] == []
+    # The key of an idempotent start is a name that one gives to it, and no secret.
+    assert [
+        each
+        for each in valued - {"--idempotency-key"}
+        if re.search(r"key|secret|password|token|bearer", each, re.IGNORECASE)
+    ] == []
+
+
+@pytest.mark.parametrize("path", [path for path in TREE if path not in LEAVES], ids=" ".join)
+def test_groups_show_their_help(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever types no command wants to know which there are; to a script it is wrong usage all the same."""
+    assert main([*path, "--help"]) == 0
+    wanted = capsys.readouterr().out
+    assert main([*path]) == 2
+    assert capsys.readouterr() == ("", wanted)
+
+
+def test_commands_stand_in_the_order_of_their_use(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each once, what belongs together side by side."""
+    assert main(["--help"]) == 0
+    listed = capsys.readouterr().out.partition("\nCommands:\n")[2].partition("\n\n")[0]
+    assert tuple(line.split()[0] for line in listed.splitlines()) == ORDER
+    assert ORDER[:3] == ("start", "ls", "watch")
+
+
+@each_command
+@pytest.mark.parametrize("columns", [40, 51, 52])
+def test_help_fits_narrow_terminals(
+    path: tuple[str, ...], columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines break between words; longer are options with all their choices, which are one word."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main([*path, "--help"]) == 0
+    shown = capsys.readouterr().out.partition("\n  Example")[0]
+    assert [line for line in shown.splitlines() if len(line) > columns and len(line.split()) > 2] == []

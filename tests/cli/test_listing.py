@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from closebulk_async.models import BULK_KINDS
+from closebulk_async.models import BULK_KINDS, Kind
 from closebulk_async.simulator import faults
 
 from .programs import Finished
@@ -113,3 +113,26 @@ async def test_a_kind_that_may_not_be_read_is_left_out_unless_it_was_named(
     refused = await closebulk("ls", "--kind", "delete")
     assert (refused.code, refused.out) == (1, "")
     assert "403 Forbidden" in refused.err
+
+
+async def test_where_no_list_may_be_read_that_is_no_empty_list(sim: Simulator, closebulk: Closebulk) -> None:
+    """It fails, for the reason that is given of each."""
+    sim.fail_next(faults.forbidden(), times=None)
+    refused = await closebulk("ls")
+    *reasons, last = refused.err.splitlines()
+    assert (refused.code, refused.out, last) == (1, "", "closebulk: none of the lists may be read")
+    assert {line.split(" actions are left out: ")[0] for line in reasons} == {f"closebulk: {kind}" for kind in Kind}
+
+
+async def test_what_a_server_says_of_a_kind_that_is_left_out_cannot_reach_the_terminal(
+    sim: Simulator, closebulk: Closebulk
+) -> None:
+    """Warnings outside a watch are lines of the command as all others are: no control code, and no key."""
+    email = add(sim)
+    body = f"no\x1b[31m red for {sim.api_key}"
+    sim.fail_next(faults.reply(403, body, content_type="text/plain"), path="/delete/")
+    listed = await closebulk("ls")
+    assert (listed.code, refs(listed)) == (0, [email])
+    assert listed.err.startswith("closebulk: delete actions are left out: ")
+    assert "no?[31m red for ***" in listed.err
+    assert len(listed.err.splitlines()) == 1

@@ -164,7 +164,8 @@ async def test_logout_revokes_and_deletes(sim: Simulator, env: dict[str, str], k
     assert keyrings.read(keyring_file) == {}
     assert [request.path for request in sim.requests][-1] == "/oauth2/revoke/"
     finished = await run("ls", env=env)
-    assert (finished.code, finished.err) == (2, "closebulk: no API key: set CLOSE_API_KEY, or closebulk login\n")
+    said = "closebulk: no API key: set CLOSE_API_KEY, or keep a key: closebulk login --api-key\n"
+    assert (finished.code, finished.err) == (2, said)
     assert (await run("logout", env=env)).code == 1
 
 

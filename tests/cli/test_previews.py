@@ -130,6 +130,9 @@ def test_as_json() -> None:
     assert json.loads(json.dumps(as_dict)) == {
         "kind": "delete",
         "count": None,
+        "matches": None,
         "fingerprint": "f00d",
         "request": {"query": "acme"},
     }
+    counted = preview_to_dict(preview(s_query={"type": "id", "value": "lead_1"}))
+    assert counted["matches"] == describe_matches({"s_query": {"type": "id", "value": "lead_1"}})

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from closebulk_async.simulator import Simulator
 
-MISSING_KEY = "closebulk: no API key: set CLOSE_API_KEY, or closebulk login\n"
+MISSING_KEY = "closebulk: no API key: set CLOSE_API_KEY, or keep a key: closebulk login --api-key\n"
 OTHER_KEY = "api_5other5other.6other6other"
 
 
@@ -176,7 +176,7 @@ async def test_which_one_is_used(
             "CLOSEBULK_PROFILE must be letters, digits and . _ - (64 at most), and is '-'",
         ),
         (["--profile", ""], {}, "--profile must be letters"),
-        ([], {}, "no API key: set CLOSE_API_KEY, or closebulk login"),
+        ([], {}, "no API key: set CLOSE_API_KEY, or keep a key: closebulk login --api-key"),
     ],
 )
 async def test_a_profile_that_is_not_there(

@@ -214,17 +214,20 @@ async def test_get_shows_every_field(sim: Simulator, closebulk: Closebulk) -> No
     assert "  status: error" in shown.lines
     assert "  n_leads_processed: 50" in shown.lines
     whole = await closebulk("get", ref, "--json")
-    assert json.loads(whole.out) == {"kind": "email", "ref": ref} | snapshot
+    added = {"kind": "email", "ref": ref, "matches": "every lead: nothing is excluded"}
+    assert json.loads(whole.out) == added | snapshot
 
 
 async def test_get_tells_the_query_in_words(sim: Simulator, closebulk: Closebulk) -> None:
-    """Whom an action is about can be read without knowing the JSON; a legacy query is a text already."""
+    """Whom an action is about can be read without knowing that JSON; a legacy query is a text already."""
     sim.add_job("delete", id="bulkdelete_a", s_query=ACME)
     sim.add_job("delete", id="bulkdelete_b", query="acme")
     shown = await closebulk("get", "delete:bulkdelete_a")
     assert shown.lines[1] == '  matches: leads whose name has the words "ACME"'
-    assert "matches" not in (await closebulk("get", "delete:bulkdelete_a", "--json")).out
+    in_json = json.loads((await closebulk("get", "delete:bulkdelete_a", "--json")).out)
+    assert in_json["matches"] == 'leads whose name has the words "ACME"'
     assert "matches" not in (await closebulk("get", "delete:bulkdelete_b")).out
+    assert json.loads((await closebulk("get", "delete:bulkdelete_b", "--json")).out)["matches"] is None
 
 
 async def test_errors_of_the_api_are_one_line(closebulk: Closebulk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +257,7 @@ async def test_nothing_happens_without_a_key(
 ) -> None:
     """Commands other than the demo need CLOSE_API_KEY: without it they send nothing and exit with 2."""
     monkeypatch.delenv("CLOSE_API_KEY")
-    complaint = "closebulk: no API key: set CLOSE_API_KEY, or closebulk login\n"
+    complaint = "closebulk: no API key: set CLOSE_API_KEY, or keep a key: closebulk login --api-key\n"
     assert await closebulk(*arguments) == Finished(2, "", complaint)
     assert sim.requests == ()
 
@@ -262,7 +265,6 @@ async def test_nothing_happens_without_a_key(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "Missing command"),
         (("wacth",), "No such command 'wacth'"),
         (("watch",), "give one or more REF, or --active"),
         (("watch", "email:bulkemail_a", "--active"), "give one or more REF, or --active"),
@@ -280,10 +282,13 @@ async def test_nothing_happens_without_a_key(
         (("ls", "--since", "7"), "Invalid value for '--since': '7' is no length of time: expected a number and a unit"),
         (("ls", "--since", "99999w"), "is no length of time"),
         (("ls", "--since", "-1d"), "is no length of time"),
-        (("ls", "--kind", "email"), "No such command 'list'"),
+        (("list", "--kind", "email"), "No such command 'list'"),
         (("get", "bulkemail_a"), "'bulkemail_a' is no ref"),
         (("get", "email:bulkemail_a", "--jsno"), "No such option"),
-        (("pause",), "Missing argument 'REF'"),
+        (("start", "mail"), "(closebulk start --help)"),
+        (("export", "leads", "--format", "csv", "--out", "."), "Invalid value for '--out' / '-o': "),
+        (("start", "email", "--sendr", "a"), "(closebulk start email --help)"),
+        (("pause",), "Missing argument 'REF'. (closebulk pause --help)"),
         (("resume", "bulkemail_a"), "'bulkemail_a' is no ref"),
         (("demo", "--leads", "-1"), "--leads"),
         (("demo", "--seconds", "inf"), "--seconds must be"),
@@ -302,6 +307,7 @@ def test_wrong_usage_is_one_line(
     assert len(err.splitlines()) == 1
     assert err.startswith("closebulk: ")
     assert said in err
+    assert "Value error" not in err
 
 
 def test_a_base_url_that_makes_no_sense_is_wrong_usage(

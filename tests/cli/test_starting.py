@@ -147,6 +147,7 @@ async def test_a_dry_run_sends_only_the_count(sim: Simulator, closebulk: Closebu
     preview = json.loads(as_json.out)
     assert shown.lines[1] == 'matches leads whose name has the words "ACME"'
     assert shown.lines[2] == f"fingerprint {preview.pop('fingerprint')}"
+    assert shown.lines[1] == f"matches {preview.pop('matches')}"
     assert preview == {"kind": "delete", "count": 12, "request": {"s_query": ACME}}
     assert {request.path for request in sim.requests} == {"/api/v1/data/search/"}
 
@@ -213,7 +214,6 @@ async def test_an_interrupted_watch_of_a_start(sim: Simulator) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("start",), "Missing command"),
         (("start", "call"), "No such command 'call'"),
         (("start", "delete", "--yes"), "pass --allow-all if every lead is really meant"),
         (("start", "delete", "--yes", "--query", "{}"), "pass --allow-all"),

@@ -89,7 +89,15 @@ DATES = {"date_created": "2026-01-15T09:00:00Z", "date_updated": "2026-01-15T09:
 )
 def test_what_is_left_is_estimated_by_the_dates_of_the_service(changes: dict[str, object], left: float | None) -> None:
     """40 of 100 in eight minutes leaves twelve; where anything for that is missing, nothing is made up."""
-    assert estimate_left(BulkEmail.example(**{**DATES, **changes})) == left
+    now = datetime(2026, 1, 15, 9, 8, tzinfo=UTC)
+    assert estimate_left(BulkEmail.example(**{**DATES, **changes}), now=now) == left
+
+
+@pytest.mark.parametrize(("minutes", "left"), [(-5, 720.0), (2, 600.0), (12, 0.0), (12.1, None), (9999, None)])
+def test_what_is_left_gets_less_while_the_service_says_nothing_new(minutes: float, left: float | None) -> None:
+    """By what has passed since; and once it should have ended, the guess was wrong, and there is none."""
+    now = datetime(2026, 1, 15, 9, 8, tzinfo=UTC) + timedelta(minutes=minutes)
+    assert estimate_left(BulkEmail.example(**DATES), now=now) == left
 
 
 @pytest.mark.parametrize(

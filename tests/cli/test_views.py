@@ -12,7 +12,8 @@ import pytest
 from closebulk_async import BulkActionFailed, BulkEmail, JobRef, NotFoundError, ServerError, WaitTimeout
 from closebulk_async.cli.exits import ExitCode, code_of, worst_of
 from closebulk_async.cli.following import Following
-from closebulk_async.cli.views import JsonLines, Lines, choose_view, notes_in
+from closebulk_async.cli.notes import notes_in
+from closebulk_async.cli.views import JsonLines, Lines, choose_view
 
 from .steps import REF, make_step
 

@@ -81,6 +81,15 @@ async def test_what_the_key_may_not_read_is_named(house: House) -> None:
     assert {row["ref"] for row in state["actions"]} == {ref, other}
 
 
+async def test_a_key_that_may_read_nothing_is_no_outage(house: House) -> None:
+    """Close answers, with no; all kinds are named."""
+    house.sim.fail_next(faults.forbidden(), times=None)
+    await house.settle(5)
+    state = (await house.ask("/api/actions")).json()
+    assert state["forbidden"] == sorted(Kind)
+    assert state["close"]["status"] == "ok"
+
+
 async def test_an_outage_is_one_warning_of_each_list(house: House, caplog: pytest.LogCaptureFixture) -> None:
     """However long it lasts: what is tried again each half minute must not fill a log."""
     await house.settle(5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 from typing import TYPE_CHECKING
 
 from closebulk_async.simulator import Plan, Simulator
@@ -77,6 +78,27 @@ async def test_no_more_than_so_many_run_at_once(tmp_path: Path, monkeypatch: pyt
     assert ended.code == 0
     assert [request["lead_status_id"] for request in sent] == ["stat_1"] * 3
     assert (tmp_path / "batch.db").stat().st_mode & 0o777 == 0o600
+
+
+async def test_interrupted_it_says_what_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a line, with the exit code of an interrupt."""
+    monkeypatch.chdir(tmp_path)
+    async with Simulator(clock=StillClock(), plan=Plan(duration=60, n_objects=1)) as sim:
+        options = ("--live", "--status-id", "stat_1", "--edits", "1")
+        async with example("batch.py", *options, env=for_simulator(sim)) as process:
+            await until(lambda: len(sim.jobs) == 1)
+            process.send_signal(signal.SIGINT)
+            ended = await finish(process)
+    assert ended.code == 130
+    assert ended.err.splitlines()[-1] == "interrupted: edits that run go on; to run the batch once more does no harm"
+    assert "Traceback" not in ended.err
+
+
+async def test_at_least_one_runs_at_once() -> None:
+    """None would wait for ever: it is wrong usage."""
+    done = await run("batch.py", "--at-once", "0", env=environment())
+    assert done.code == 2
+    assert done.err.endswith("argument --at-once: invalid count of at least one value: '0'\n")
 
 
 async def test_it_needs_a_status_to_be_live() -> None:

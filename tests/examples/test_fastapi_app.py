@@ -75,6 +75,15 @@ async def test_what_comes_from_close_is_escaped_and_no_other_host_is_asked() -> 
     assert all("default-src 'none'; script-src 'self'" in page.headers["content-security-policy"] for page in pages[:2])
 
 
+async def test_a_page_says_whether_it_connects_again() -> None:
+    """A browser gives up where the answer is no stream; then the page does not say that it goes on trying."""
+    async with Simulator(clock=StillClock()) as sim, serving("--live", env=for_simulator(sim)) as (_, http):
+        script = (await http.get("/live.js")).text
+    given_up, goes_on = re.findall(r"EventSource\.CLOSED \? \"(.+?)\" : \"(.+?)\"", script)[0]
+    assert "reload" in given_up
+    assert goes_on == "connecting again"
+
+
 async def test_an_action_that_fails_says_so() -> None:
     """The last step has the error, and the stream ends."""
     async with Simulator(clock=StillClock()) as sim:

@@ -68,11 +68,16 @@ export class Throughput {
   }
 }
 
-function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+/** A colour of the style sheet as a canvas takes it: of the light or of the dark, whichever is shown. */
+function colourIn(element, name) {
+  element.style.color = `var(${name})`;
+  const { color } = getComputedStyle(element);
+  element.style.color = "";
+  return color;
 }
 
-function options({ width, height, axes }) {
+function options({ element, width, height, axes }) {
+  const colour = (name) => colourIn(element, name);
   const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
   return {
     width,
