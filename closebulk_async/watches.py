@@ -207,6 +207,12 @@ class Watch(Target):
         self._watcher.desk(self.ref.kind).ask(self, urgent=urgent)
         self._watcher.plan(self)
 
+    def is_wanted(self, now: float) -> bool:
+        """Whether a subscriber wants the next poll by now, whatever the cadence says."""
+        since = None if self.meter is None else now - self.meter.at
+        wishes = (one.stall_due_in() for one in self._subscribers)
+        return since is not None and any(wish is not None and since >= wish for wish in wishes)
+
     def _schedule(self, delay: float) -> None:
         policy, now = self._watcher.policy, self._watcher.clock.monotonic()
         if self._wants_another and self.errand is None:

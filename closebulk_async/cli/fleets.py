@@ -106,8 +106,12 @@ def start(
     timeout = to_seconds_or_none(common.timeout, name="--timeout")
     if timeout is not None and not common.watch:
         raise InvalidRequestError("--timeout is for --watch; --request-timeout bounds each answer of Close")
-    more: Any = read_json(own, name="--with", wanted=dict)
-    keywords: dict[str, Any] = {**(more or {}), **common.keywords()}
+    of_kind: Any = read_json(own, name="--with", wanted=dict) or {}
+    of_all = common.keywords()
+    if clash := sorted(of_kind.keys() & of_all.keys()):
+        message = f"--with holds {', '.join(clash)}: each has an option of its own"
+        raise InvalidRequestError(message)
+    keywords: dict[str, Any] = {**of_kind, **of_all}
     if not (common.yes or common.dry_run):
         check_can_ask()
     _be(account)

@@ -8,7 +8,7 @@ import logging
 import math
 from contextlib import aclosing, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from closebulk_async.dashboard.payloads import LABELS
 from closebulk_async.errors import (
@@ -69,8 +69,6 @@ DOUBT = 10.0
 
 TASK = "closebulk_async dashboard"
 
-Work: TypeAlias = "Callable[[], Awaitable[None]]"
-
 ENDS = (BulkActionFailed, BulkActionPaused, NotFoundError)
 """After these there is nothing more to follow."""
 
@@ -100,17 +98,12 @@ class Feed:
             for work, kind in self._works():
                 group.create_task(self._go_on(work, kind=kind), name=TASK)
 
-    def _works(self) -> Sequence[tuple[Work, Kind | None]]:
-        """What is done all the time, and the kind that it is about."""
-        works: list[tuple[Work, Kind | None]] = [
-            (self._look_back, None),
-            (self._follow_left, None),
-            (self._listen, None),
-            *((partial(self._follow_kind, kind), kind) for kind in Kind),
-        ]
+    def _works(self) -> Sequence[tuple[Callable[[], Awaitable[None]], Kind | None]]:
+        """What is done all the time, and the kind that it is about, if it is about one."""
+        works: list[Callable[[], Awaitable[None]]] = [self._look_back, self._follow_left, self._listen]
         if self._close.journal.is_durable:
-            works.append((self._read_journal, None))
-        return works
+            works.append(self._read_journal)
+        return [*((work, None) for work in works), *((partial(self._follow_kind, kind), kind) for kind in Kind)]
 
     def follow_again(self, *refs: JobRef[Any]) -> None:
         """Follow what nobody follows any more."""
@@ -118,7 +111,7 @@ class Feed:
         if self._left:
             self._is_left.set()
 
-    async def _go_on(self, work: Work, *, kind: Kind | None = None) -> None:
+    async def _go_on(self, work: Callable[[], Awaitable[None]], *, kind: Kind | None = None) -> None:
         """Do it again and again. What fails is tried later, and later still if it fails at once.
 
         `kind` is the one that it is about.

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 from closebulk_async.dashboard.feed import HEARTBEAT, MOST_RECENT, Feed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from closebulk_async.client import CloseBulk
     from closebulk_async.clock import Clock
     from closebulk_async.dashboard.board import Board
-    from closebulk_async.dashboard.feed import Work
     from closebulk_async.dashboard.publishing import Publisher
     from closebulk_async.integrations.procrastinate import Fleet
     from closebulk_async.models import JobRef, Kind
@@ -33,9 +32,8 @@ class FleetFeed(Feed):
         self._fleet = fleet
         self._account = account
 
-    def _works(self) -> Sequence[tuple[Work, Kind | None]]:
-        works = (self._look_back, self._follow_left, self._follow_all, self._read_journal)
-        return [(work, None) for work in works]
+    def _works(self) -> Sequence[tuple[Callable[[], Awaitable[None]], Kind | None]]:
+        return [(work, None) for work in (self._look_back, self._follow_left, self._follow_all, self._read_journal)]
 
     async def _look_back(self) -> None:
         while True:

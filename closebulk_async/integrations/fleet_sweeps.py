@@ -56,6 +56,9 @@ LAST_ANSWERS = 10.0
 A_PAGE = 100
 """Ids in one piece of news."""
 
+LONGEST_NEWS = 7900
+"""Characters, all of them ASCII. PostgreSQL carries 7999, and a page of ids has about 6000."""
+
 NEVER_LOST = 10 * 365 * 86_400.0
 """An outage must not end the polls of a fleet: whoever waits gives up by himself."""
 
@@ -261,6 +264,8 @@ class Sweep:
                 self._ended[keeper.watch.ref.id] = math.inf if poll["is_final"] else poll["failed_at"]
                 self._keepers.pop(keeper.watch.ref.id, None)
         news = News(what="moved", ids=told, **self._place).to_text() if told else None
+        if news is not None and len(news) >= LONGEST_NEWS:
+            news = News(what="missed").to_text()  # everybody looks
         written = await self._store.ask(
             tables.WRITE_POLLS, **self._place, epoch=self._epoch, polls=Json(polls), news=news
         )

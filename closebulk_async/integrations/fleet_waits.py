@@ -14,6 +14,7 @@ from closebulk_async.integrations.fleet_errors import error_from_json
 from closebulk_async.integrations.fleet_news import News
 from closebulk_async.integrations.fleet_rows import action_of
 from closebulk_async.models import Kind
+from closebulk_async.watches import Watch
 from closebulk_async.watching import Watcher
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from closebulk_async.integrations.fleet_rows import Offset
     from closebulk_async.integrations.fleet_store import Store
     from closebulk_async.policy import PollPolicy
-    from closebulk_async.watches import Watch
 
 logger = logging.getLogger("closebulk_async")
 
@@ -45,10 +45,9 @@ class RowDesk:
         store: Store,
         offset: Offset,
         clock: Clock,
-        floor: float,
         follow: Callable[[str, Kind], Awaitable[None]],
     ) -> None:
-        """Look at nothing yet. `follow` sees that somebody polls the kind; `floor` is the least time between polls."""
+        """Look at nothing yet. `follow` sees that somebody polls the kind."""
         self.watched: dict[str, Target] = {}
         self._kind = kind
         self._account = account
@@ -56,10 +55,11 @@ class RowDesk:
         self._store = store
         self._offset = offset
         self._clock = clock
-        self._floor = floor
         self._follow = follow
         self._due: dict[Target, None] = {}
         self._urgent: set[Target] = set()
+        self._urged: dict[Target, float] = {}
+        """When its poll was last asked for."""
         self._seen: dict[str, float] = {}
         """When the polls were sent that were handed out, by the database's clock."""
         self._news = asyncio.Event()
@@ -88,6 +88,7 @@ class RowDesk:
         if self.watched.get(target.ref.id) is target:
             del self.watched[target.ref.id]
             self._seen.pop(target.ref.id, None)
+            self._urged.pop(target, None)
         self._settle(target)
         if not self._due:
             self._news.set()
@@ -171,9 +172,11 @@ class RowDesk:
         target.on_answer(action, asked_at=asked_at)
 
     def _is_late(self, target: Target) -> bool:
-        """Whether the workers would poll it later than whoever waits wants to know."""
-        since = target.due_since
-        return target in self._urgent or (since is not None and self._clock.monotonic() - since >= self._floor)
+        """Whether the workers may poll it later than whoever waits wants to know. Their cadence is the same as here."""
+        now = self._clock.monotonic()
+        if target in self._urgent:
+            return True
+        return isinstance(target, Watch) and target.is_wanted(now) and now - self._urged.get(target, 0.0) >= LOOK_AGAIN
 
     async def _register(self, targets: Sequence[Target]) -> None:
         for target in targets:
@@ -190,6 +193,7 @@ class RowDesk:
 
     async def _urge(self, targets: Sequence[Target]) -> None:
         self._urgent.difference_update(targets)
+        self._urged.update(dict.fromkeys(targets, self._clock.monotonic()))
         news = News(what="due", **self._place).to_text()
         await self._store.ask(tables.URGE, **self._place, ids=[target.ref.id for target in targets], news=news)
 
@@ -216,7 +220,6 @@ class RowWatcher(Watcher):
                 store=store,
                 offset=offset,
                 clock=clock,
-                floor=policy.floor,
                 follow=follow,
             )
             for kind in Kind

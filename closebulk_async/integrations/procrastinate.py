@@ -6,7 +6,7 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack, aclosing
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 try:
     from procrastinate import App, PsycopgConnector
@@ -131,17 +131,9 @@ class Fleet:
         self._check_open()
         return await self._starts.start(chosen, account, keywords)
 
-    @overload
-    def wait_until_done(
-        self, action: str, *, account: str = "default", **options: Unpack[WaitKeywords]
-    ) -> Wait[Any]: ...
-
-    @overload
     def wait_until_done(
         self, action: ActionLike[Any], *, account: str = "default", **options: Unpack[WaitKeywords]
-    ) -> Wait[Any]: ...
-
-    def wait_until_done(self, action: Any, *, account: str = "default", **options: Unpack[WaitKeywords]) -> Wait[Any]:
+    ) -> Wait[Any]:
         """As `CloseBulk.wait_until_done`, fed by the polls of the workers: it sends no request of its own."""
         chosen = read_wait_options("wait_until_done", options)
         return Wait(self._watcher(account), to_ref(action), chosen, known=to_snapshot(action))

@@ -136,7 +136,7 @@ async def disturb(
     for number in range(disturbances):
         await asyncio.sleep(random.uniform(0.3, 1.7) * pause)
         if number == disturbances // 2:
-            await asyncio.to_thread(server.restart)
+            await asyncio.to_thread(server.restart, at_once=random.random() < 0.5)  # half of them as by a crash
         victim = random.choice(workers.processes)
         if number % 3 == 2:
             run.stops += 1
@@ -232,9 +232,8 @@ def describe(request: Request) -> str:
 
 def is_well(figures: dict[str, Any]) -> bool:
     """Whether nothing is there twice, lost, stuck or wrong."""
-    wrong = figures["second"] + figures["lost"] + figures["stuck"]
-    wrong += figures["errors"].get("another action", 0) + figures["errors"].get("not done", 0)
-    return bool(wrong == 0)
+    wrong = [figures[name] for name in ("second", "lost", "stuck")]
+    return not any([*wrong, *(figures["errors"].get(name) for name in ("another action", "not done"))])
 
 
 def main() -> int:

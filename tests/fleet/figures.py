@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,15 @@ from closebulk_async import CloseBulk, PollPolicy
 from closebulk_async.integrations.fleet_setup import prepare
 from closebulk_async.integrations.procrastinate import Fleet
 from closebulk_async.models import JobRef, Kind
-from closebulk_async.simulator import Plan, Simulator
-from tests.fleet.chaos import Workers, make_fleet
+from closebulk_async.simulator import Limits, Plan, Simulator
+from tests.fleet.chaos import POLL, Workers, make_fleet
 from tests.fleet.postgres import PostgresServer, find_binaries
 from tests.stage import KEYWORDS, QUERY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from closebulk_async import Wait
 
 WRITES = """SELECT xact_commit, tup_inserted, tup_updated, tup_deleted,
     pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint AS wal
@@ -78,12 +81,11 @@ async def measure_take_over(server: PostgresServer, *, kills: int, actions: int)
     """From the kill of the worker that polls, to the moment by which another one has polled every action."""
     lasted = []
     async with Simulator() as sim, scene(server, workers=2, sim=sim) as (fleet, crew, database):
-        for number in range(actions):
+        for _ in range(actions):
             ref: JobRef[Any] = JobRef(Kind.EMAIL, sim.add_job("email", plan=Plan(duration=10_000)).id)
             wait = fleet.wait_until_done(ref)
             await anext(wait)
             await wait.aclose()
-            assert number >= 0
         for _ in range(kills):
             await asyncio.sleep(3)
             began, victims = time.time(), list(crew.processes)
@@ -153,10 +155,61 @@ async def _count(database: str) -> dict[str, float]:
     return {name: float(value) for name, value in row.items()}
 
 
+RATE, WINDOW = 20, 8
+"""Requests a second that the service allows in each group, in windows that do not forgive."""
+
+
+async def measure_budget(server: PostgresServer, *, actions: int) -> dict[str, Any]:
+    """Three workers and two who wait for all, beside one process that waits: refusals, and how late an end is known."""
+    found: dict[str, Any] = {}
+    limits = Limits(rate=RATE, window=WINDOW)
+    async with Simulator(limits=limits, keep_requests=10**6) as sim:
+        ends = _add_jobs(sim, actions)
+        async with CloseBulk(sim.api_key, base_url=sim.base_url, poll=POLL) as close:
+            late = await asyncio.gather(*(_wait_late(close.wait_until_done(ref), end) for ref, end in ends.items()))
+        found["one process"] = _judge_budget(sim, late)
+    async with Simulator(limits=limits, keep_requests=10**6) as sim, scene(server, workers=3, sim=sim) as parts:
+        fleet, _, database = parts
+        options = argparse.Namespace(base_url=sim.base_url, key=sim.api_key, database=database)
+        async with make_fleet(options) as other:
+            ends = _add_jobs(sim, actions)
+            waits = [(each.wait_until_done(ref), end) for each in (fleet, other) for ref, end in ends.items()]
+            late = await asyncio.gather(*(_wait_late(wait, end) for wait, end in waits))
+        found["fleet"] = _judge_budget(sim, late)
+    return found
+
+
+def _add_jobs(sim: Simulator, number: int) -> dict[JobRef[Any], float]:
+    """Jobs that end one after the other, and when."""
+    began = time.time()
+    ends: dict[JobRef[Any], float] = {}
+    for n in range(number):
+        seconds = 15 + 60 * n / number
+        job = sim.add_job("email", plan=Plan(duration=seconds, n_objects=1000))
+        ends[JobRef(Kind.EMAIL, job.id)] = began + seconds
+    return ends
+
+
+async def _wait_late(wait: Wait[Any], end: float) -> float:
+    await wait
+    return time.time() - end
+
+
+def _judge_budget(sim: Simulator, late: list[float]) -> dict[str, float]:
+    asked = [request for request in sim.requests if request.method == "GET"]
+    seconds = (asked[-1].at - asked[0].at).total_seconds()
+    return {
+        "refused": sum(request.status == HTTPStatus.TOO_MANY_REQUESTS for request in asked),
+        "requests a second": round(len(asked) / seconds, 2),
+        "late by, median": round(statistics.median(late), 2),
+        "late by, 95 %": round(statistics.quantiles(late, n=20)[-1], 2),
+    }
+
+
 def main() -> int:
     """Measure all of it."""
     parser = argparse.ArgumentParser(prog="python -m tests.fleet.figures", description=__doc__)
-    parser.add_argument("--only", choices=["starts", "take-over", "cost"], help="measure this alone")
+    parser.add_argument("--only", choices=["starts", "take-over", "cost", "budget"], help="measure this alone")
     options = parser.parse_args()
     binaries = find_binaries()
     if binaries is None:
@@ -170,6 +223,8 @@ def main() -> int:
             found["take-over"] = asyncio.run(measure_take_over(server, kills=10, actions=30))
         if options.only in {None, "cost"}:
             found["cost"] = asyncio.run(measure_cost(server, actions=100, seconds=60))
+        if options.only in {None, "budget"}:
+            found["budget"] = asyncio.run(measure_budget(server, actions=1000))
     finally:
         server.remove()
     sys.stdout.write(f"{json.dumps(found, indent=1)}\n")

@@ -64,3 +64,10 @@ async def test_without_a_database_the_variable_is_named(fleet_stage: FleetStage)
     asked = await run("fleet", "status", env=env)
     assert asked.code == 2
     assert "CLOSEBULK_DATABASE" in asked.err
+
+
+async def test_what_has_an_option_is_not_hidden_in_an_object(fleet_stage: FleetStage) -> None:
+    """A query that is said twice would be one of both."""
+    asked = await run("fleet", "start", "email", "--with", '{"s_query": {}}', "--yes", env=env_of(fleet_stage))
+    assert asked.code == 2
+    assert "s_query" in asked.err or "--query" in asked.err

@@ -20,6 +20,7 @@ def run(program: str) -> str:
         ("postgres", "psycopg", "fleet"),
         ("postgres", "psycopg_pool", "fleet"),
         ("postgres_limiter", "psycopg", "fleet"),
+        ("procrastinate", "procrastinate", "fleet"),
         ("prometheus", "prometheus_client", "prometheus"),
         ("redis", "redis", "redis"),
         ("redis", "pyrate_limiter", "redis"),
