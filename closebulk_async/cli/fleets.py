@@ -22,6 +22,7 @@ app = typer.Typer(
     ),
     epilog=examples("closebulk fleet init", "closebulk fleet worker"),
     rich_markup_mode=None,
+    no_args_is_help=True,
 )
 
 Account = Annotated[

@@ -35,7 +35,7 @@ ORDER = (
     *("start", "ls", "watch", "get", "pause", "resume"),
     *("export", "outcomes"),
     *("recover", "adopt", "abandon"),
-    *("dashboard", "limits", "doctor", "login", "logout", "demo"),
+    *("dashboard", "fleet", "limits", "doctor", "login", "logout", "demo"),
 )
 """What is wanted most first, and what belongs together side by side."""
 
