@@ -40,7 +40,9 @@ BANDS: Mapping[str, int] = {
         VALUES,
     ),
     **dict.fromkeys(("clock", "limiter", "auth", "settings", "connections", "transport", "journal"), OUTSIDE),
-    **dict.fromkeys(("sqlite_journal", "journal_tables", "owners", "tasks", "oauth", "renewing", "grants"), OUTSIDE),
+    **dict.fromkeys(
+        ("sqlite_journal", "journal_rows", "journal_tables", "owners", "tasks", "oauth", "renewing", "grants"), OUTSIDE
+    ),
     **dict.fromkeys(("starting", "watching", "waiting", "batches", "endpoints", "kinds", "client"), SDK),
     **dict.fromkeys(
         (

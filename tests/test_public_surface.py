@@ -117,6 +117,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     ),
     "counting": ("Preview",),
     "fingerprints": (),
+    "journal_rows": (),
     "journal_tables": (),
     "owners": (),
     "tasks": (),

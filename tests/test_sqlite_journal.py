@@ -20,6 +20,7 @@ import pytest
 from closebulk_async import journal_tables as tables
 from closebulk_async.errors import InvalidRequestError, JournalError
 from closebulk_async.intents import Fence, Intent, State
+from closebulk_async.journal_rows import COLUMNS, to_row
 from closebulk_async.owners import OwnerLocks
 from closebulk_async.sqlite_journal import CLEAR_EVERY, SqliteJournal
 from closebulk_async.testing import FakeClock
@@ -323,7 +324,7 @@ class TestFiles:
         sighting = '{"at":"2026-01-15"}'
         odd_values = {"state": "odd", "created_at": "yesterday", "fence": "{}", "sighting": sighting, "ref": "?"}
         for name, odd in odd_values.items():
-            broken = {**tables.to_row(intent), name: odd, "version": 0, "changed_at": 0}
+            broken = {**to_row(intent), name: odd, "version": 0, "changed_at": 0}
             database.execute("UPDATE intents SET version = 0")
             database.execute(tables.SWAP, broken).fetchall()
             with pytest.raises(JournalError, match="a row of it cannot be read"):
@@ -655,7 +656,7 @@ STATEMENTS = (
 )
 """All but `BEGIN`, whose plan says nothing: an insert looks its conflicts up in the unique indexes."""
 
-PARAMETERS = tables.to_row(new_intent()) | dict.fromkeys(("is_final", "before", "batch", "changed_at"), 0)
+PARAMETERS = to_row(new_intent()) | dict.fromkeys(("is_final", "before", "batch", "changed_at"), 0)
 PARAMETERS |= {"refs": "[]", "until": ""}
 
 
@@ -703,4 +704,4 @@ def ids_in(path: Path) -> set[str]:
 
 def test_every_field_of_an_intent_has_a_column() -> None:
     """A field that is added to the one and not to the other would be lost in silence."""
-    assert set(tables.COLUMNS) == {field.name for field in attrs.fields(Intent)}
+    assert set(COLUMNS) == {field.name for field in attrs.fields(Intent)}
