@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +31,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 # tests of Ctrl-C would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Airflow pins half the world: its tests run in an environment that has it (`make test-airflow`), and in no other.
+collect_ignore = [] if find_spec("airflow") else ["airflow"]
 
 pytest_plugins = ["closebulk_async.testing.plugin", "pytester"]
 

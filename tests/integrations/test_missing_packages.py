@@ -14,7 +14,8 @@ def run(program: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("module", "library"), [("opentelemetry", "opentelemetry"), ("prometheus", "prometheus_client")]
+    ("module", "library"),
+    [("airflow", "airflow"), ("opentelemetry", "opentelemetry"), ("prometheus", "prometheus_client")],
 )
 def test_the_error_names_the_extra(module: str, library: str) -> None:
     """It is an ImportError of that library, so that whoever tries can go on without."""
@@ -34,6 +35,6 @@ def test_the_package_brings_none_of_them() -> None:
     program = (
         "import sys\n"
         "import closebulk_async.client, closebulk_async.integrations\n"
-        "print([name for name in sys.modules if name.startswith(('opentelemetry', 'prometheus_client'))])\n"
+        "print([name for name in sys.modules if name.startswith(('airflow', 'opentelemetry', 'prometheus_client'))])\n"
     )
     assert run(program) == "[]"
