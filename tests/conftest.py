@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,7 +34,12 @@ pytest.register_assert_rewrite("closebulk_async.testing.conformance")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["closebulk_async.testing.plugin", "pytester", "tests.fleet.postgres", "tests.fleet.redis_server"]
+# Airflow pins half the world: its tests run in an environment that has it (`make test-airflow`), and in no other. That
+# one has nothing of fleets.
+collect_ignore = [] if find_spec("airflow") else ["airflow"]
+_OF_FLEETS = ["tests.fleet.postgres", "tests.fleet.redis_server"] if find_spec("procrastinate") else []
+
+pytest_plugins = ["closebulk_async.testing.plugin", "pytester", *_OF_FLEETS]
 
 
 @pytest.fixture
