@@ -18,14 +18,20 @@ KEY := $(shell { command -v $(PYTHON); $(PYTHON) -c 'import sys; print(sys.versi
 	| cksum | cut -d' ' -f1)
 DEV := $(VENV)/.dev-$(KEY)
 DEMO := $(VENV)/.demo-$(KEY)
+AIRFLOW := $(VENV)-airflow/.ready-$(KEY)
 # dev.txt holds all of demo.txt in the same versions.
 READY_FOR_DEMO := $(if $(wildcard $(DEV)),$(DEV),$(DEMO))
 
 PYTEST_ARGS ?=
+AIRFLOW_ARGS ?=
 DEMO_ARGS ?=
 CHAOS_ARGS ?=
+CHAOS_FLEET_ARGS ?=
 # `make lock UPGRADE=--upgrade` takes the newest versions; without it only what pyproject.toml asks for changes.
 UPGRADE ?=
+# All but `airflow`, whose pins would hold back everything else. `=`, so that only `make lock` asks.
+DEV_EXTRAS = $(shell $(BIN)/python -c 'import tomllib; file = open("pyproject.toml", "rb"); \
+	print(*("--extra " + name for name in tomllib.load(file)["project"]["optional-dependencies"] if name != "airflow"))')
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Quiet twice: a folder or index of the machine's own pip configuration that lacks a package is not worth a warning each.
@@ -36,7 +42,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots
+.PHONY: help demo test chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +64,9 @@ chaos: $(DEV) ## kill a thousand processes in the middle of a start, and try man
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 	@echo "== Starts, faults, crashes and processes in any order"
 	STARTS_TRIED=300 HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest --numprocesses 0 tests/test_start_machine.py
+
+chaos-fleet: $(DEV) ## kill and stop the workers of a fleet, and restart its database, in five long runs (needs PostgreSQL)
+	$(BIN)/python -m tests.fleet.chaos $(CHAOS_FLEET_ARGS)
 
 bench-starts: $(DEV) ## measure safe starts: second jobs beside the vendor's client, what the journal costs
 	$(BIN)/python -m benchmarks starts
@@ -88,6 +97,10 @@ test-python-backoff: check-python ## run the tests of the SDK with python-backof
 		print("backoff comes from", *by, m.version(by[0])); raise SystemExit(by != ["python-backoff"])'
 	$(VENV)-python-backoff/bin/python -m pytest --numprocesses auto $(WITHOUT_BACKOFF) $(PYTEST_ARGS)
 
+test-airflow: $(AIRFLOW) ## run the tests of the Airflow operator, with an Airflow of their own (AIRFLOW_ARGS="-k kill")
+	@echo "== A third environment, with Airflow: Dags run in its processes, which are killed"
+	$(VENV)-airflow/bin/python -m pytest --numprocesses 0 tests/airflow $(AIRFLOW_ARGS)
+
 lint: $(DEV) ## ruff: rules and formatting
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -111,12 +124,13 @@ build: $(DEV) ## make the sdist and the wheel in dist/
 	$(BIN)/python -m build --no-isolation
 
 lock: $(DEV) ## resolve requirements/*.txt again from pyproject.toml
-	$(COMPILE) pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
+	$(COMPILE) pyproject.toml $(DEV_EXTRAS) --group dev --output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra cli --group build --constraints requirements/dev.txt --output-file requirements/demo.txt
 	$(COMPILE) --group pyproject.toml:python-backoff --output-file requirements/python-backoff.txt
+	$(COMPILE) pyproject.toml --extra airflow --extra testing --group airflow-tests --output-file requirements/airflow.txt
 
 clean: ## remove environments, caches and builds
-	rm -rf $(VENV) $(VENV)-python-backoff dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(VENV)-airflow $(VENV)-python-backoff dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 	find closebulk_async tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
 
 check-python:
@@ -126,7 +140,7 @@ check-python:
 		echo "On Debian and Ubuntu: apt-get install python3 python3-venv. Or say which one: make PYTHON=/path/to/python3.12" >&2; \
 		exit 1; }
 
-# Both rules begin with an empty environment: what an older lock installed must not linger.
+# All rules begin with an empty environment: what an older lock installed must not linger.
 $(DEV): requirements/dev.txt pyproject.toml | check-python
 	@echo "== Making $(VENV) with $$($(PYTHON) --version): what requirements/dev.txt locks, and this package, editable"
 	@$(PYTHON) -m venv --clear $(VENV)
@@ -139,4 +153,11 @@ $(DEMO): requirements/demo.txt pyproject.toml | check-python
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python $(INSTALL) --require-hashes -r requirements/demo.txt
 	@$(BIN)/python $(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(AIRFLOW): requirements/airflow.txt pyproject.toml | check-python
+	@echo "== Making $(VENV)-airflow with $$($(PYTHON) --version): what requirements/airflow.txt locks, and this package, editable"
+	@$(PYTHON) -m venv --clear $(VENV)-airflow
+	@$(VENV)-airflow/bin/python $(INSTALL) --require-hashes -r requirements/airflow.txt
+	@$(VENV)-airflow/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -79,7 +79,7 @@ ROUNDING = 1e-6
 
 
 @attrs.define(eq=False, kw_only=True)
-class _Window:
+class Window:
     """One limit, as of its current window. The key's and the organization's are told apart by their numbers."""
 
     limit: float
@@ -124,7 +124,7 @@ class Budget:
     _due: float = -math.inf
     """When the next request is due at an even pace; those within a burst come earlier."""
     _stopped_until: float = -math.inf
-    _windows: dict[float, _Window] = attrs.field(factory=dict)
+    _windows: dict[float, Window] = attrs.field(factory=dict)
     _interval: float = 0.0
     """Seconds between requests under a limit that the windows do not tell of, as far as 429s have shown it."""
     _began: float = math.inf
@@ -168,6 +168,23 @@ class Budget:
         self.in_flight += 1
         self._due = max(self._due, now) + interval
 
+    def resets_within(self, seconds: float, *, now: float) -> bool:
+        """Whether a window ends before so many seconds have passed."""
+        return any(window.ends_at <= now + seconds for window in self._windows.values())
+
+    def longest_window(self) -> float:
+        """The length of the longest one in seconds; the shortest that there are where none is known."""
+        return max((window.length for window in self._windows.values()), default=SHORTEST_WINDOW)
+
+    def shift(self, seconds: float) -> None:
+        """Move every instant by so much: the clock was set."""
+        self._due += seconds
+        self._stopped_until += seconds
+        self._began += seconds
+        for window in self._windows.values():
+            window.ends_at += seconds
+            window.seen_at += seconds
+
     def give_back(self) -> None:
         """Count a request that did not go after all."""
         self.in_flight -= 1
@@ -190,20 +207,20 @@ class Budget:
             if self._interval:
                 self._interval = self._interval * PROBING if self._interval > FASTEST else 0.0
 
-    def _count_unshown(self, shown: _Window | None, *, now: float, was_counted: bool) -> None:
+    def _count_unshown(self, shown: Window | None, *, now: float, was_counted: bool) -> None:
         for window in [window for window in self._windows.values() if window is not shown]:
             if was_counted:  # as far as anybody knows
                 window.lowest -= 1
             if now - window.seen_at > FORGOTTEN_AFTER * window.length:
                 del self._windows[window.limit]
 
-    def _show(self, shown: RateLimit, *, now: float) -> _Window | None:
+    def _show(self, shown: RateLimit, *, now: float) -> Window | None:
         limit, remaining, reset = shown.limit, shown.remaining, shown.reset
         if limit is None or remaining is None or reset is None or limit < 1 or reset > LONGEST_WINDOW:
             return None
         window = self._windows.get(limit)
         if window is None:
-            window = self._windows[limit] = _Window(
+            window = self._windows[limit] = Window(
                 limit=limit, lowest=remaining, ends_at=now + reset, length=max(reset, SHORTEST_WINDOW), seen_at=now
             )
         else:
@@ -218,7 +235,7 @@ class Budget:
             self._began, self._successes = now + seconds, 0
         self._stopped_until = max(self._stopped_until, now + seconds)
         # At an even pace from then on: all who waited for it would go at once.
-        longest = max((window.length for window in self._windows.values()), default=0.0)
+        longest = self.longest_window() if self._windows else 0.0
         burst = 0.0 if self._interval else BURST[Priority.CALL] * longest
         self._due = max(self._due, self._stopped_until + burst)
 
@@ -230,7 +247,7 @@ class Budget:
         span = now + seconds - self._began
         self._interval = max(self._interval, min(span / self._successes, seconds, SLOWEST))
 
-    def _begin_anew(self, window: _Window, now: float) -> None:
+    def _begin_anew(self, window: Window, now: float) -> None:
         if window.awaited_by is not None:
             # Likewise: all processes that share the key know this instant.
             self._due = max(self._due, window.ends_at + BURST[window.awaited_by] * window.length)

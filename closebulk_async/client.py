@@ -37,6 +37,7 @@ from closebulk_async.operations import (
 from closebulk_async.outcomes import Outcomes
 from closebulk_async.owning import Ownership
 from closebulk_async.policy import PollPolicy, RetryPolicy, StartPolicy, Timeouts
+from closebulk_async.polling import open_desks
 from closebulk_async.reconciling import Reconciler
 from closebulk_async.recovering import Recovered, Recovery
 from closebulk_async.search import Search
@@ -184,8 +185,12 @@ class CloseBulk:
             transport=transport,
             starter=Starter(workshop),
             watcher=Watcher(
-                transport.serving(Priority.POLL), clock=clock, policy=poll, note=bookkeeper.note, tell=tell
+                open_desks(transport.serving(Priority.POLL), clock=clock, policy=poll, note=bookkeeper.note, tell=tell),
+                clock=clock,
+                policy=poll,
+                tell=tell,
             ),
+            bookkeeper=bookkeeper,
             defaults=_check_defaults(defaults or {}),
         )
         self._base_url = settings.base_url
@@ -446,6 +451,11 @@ class CloseBulk:
         the same. Leave early inside `contextlib.aclosing(...)`, so that the waits end at once.
         """
         return run_many(self._engine, starts, max_running=max_running, stop_on_error=stop_on_error, options=options)
+
+
+def engine_of(client: CloseBulk) -> Engine:
+    """What the endpoints of a client share, for the parts of this package that poll by themselves."""
+    return client._engine  # noqa: SLF001 - of the class above
 
 
 def _check_defaults(defaults: Mapping[str, Any]) -> Mapping[str, Any]:

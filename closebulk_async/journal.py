@@ -1,6 +1,6 @@
 """The durable record of intents: the protocol that a store implements, and the store in memory.
 
-`closebulk_async.sqlite_journal` keeps one in a file.
+`closebulk_async.sqlite_journal` keeps one in a file, `closebulk_async.integrations.postgres` one in PostgreSQL.
 """
 
 from __future__ import annotations

@@ -1,21 +1,6 @@
-"""The tables of a journal in SQLite: the schema, each statement, and an intent as a row."""
+"""The tables of a journal in SQLite: the schema and each statement."""
 
 from __future__ import annotations
-
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import attrs
-import orjson
-
-from closebulk_async.intents import Fence, Intent, Sighting, State
-from closebulk_async.models import JobRef, Kind
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Mapping
-
-T = TypeVar("T")
 
 APPLICATION_ID = 0x434C424B
 """`CLBK`, in the header of each file that is a journal: a file with tables and another id belongs to somebody else."""
@@ -73,58 +58,3 @@ BURY = "INSERT OR IGNORE INTO dead_owners (owner) VALUES (:owner)"
 IS_BURIED = "SELECT 1 FROM dead_owners WHERE owner = :owner"
 OWNERS_OF_OPEN = "SELECT DISTINCT owner FROM intents INDEXED BY open WHERE state <> 'final' AND owner IS NOT NULL"
 FORGET_OWNERS = f"DELETE FROM dead_owners WHERE owner NOT IN ({OWNERS_OF_OPEN})"  # noqa: S608 - two constants
-
-
-def to_row(intent: Intent) -> dict[str, Any]:
-    """An intent as values that SQLite keeps, by the names of their columns."""
-    values = {name: getattr(intent, name) for name in COLUMNS}
-    return {name: None if value is None else COLUMNS[name][0](value) for name, value in values.items()}
-
-
-def from_row(row: sqlite3.Row) -> Intent:
-    """The intent that `to_row` took apart. Raises ValueError, TypeError or LookupError where it was changed since."""
-    fields: dict[str, Any] = {
-        name: None if row[name] is None else read(row[name]) for name, (_, read) in COLUMNS.items()
-    }
-    return Intent(**fields)
-
-
-def dump_sighting(sighting: Sighting) -> str:
-    """As JSON."""
-    return orjson.dumps(attrs.asdict(sighting)).decode()
-
-
-def _load_sighting(text: str) -> Sighting:
-    fields = orjson.loads(text)
-    return Sighting(**{**fields, "at": datetime.fromisoformat(fields["at"])})
-
-
-def _dump_fence(fence: Fence) -> str:
-    return orjson.dumps({"ids": sorted(fence.ids), "taken_at": fence.taken_at}).decode()
-
-
-def _load_fence(text: str) -> Fence:
-    fields = orjson.loads(text)
-    taken_at = fields["taken_at"] and datetime.fromisoformat(fields["taken_at"])
-    return Fence(ids=frozenset(fields["ids"]), taken_at=taken_at)
-
-
-def _same(value: T) -> T:
-    return value
-
-
-_PLAIN = (_same, _same)
-_MOMENT = (datetime.isoformat, datetime.fromisoformat)
-
-COLUMNS: Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-    **dict.fromkeys(
-        ("id", "scope", "body", "fingerprint", "idempotency_key", "created_by", "owner", "version"), _PLAIN
-    ),
-    **dict.fromkeys(("created_at", "leased_until"), _MOMENT),
-    "kind": (str, Kind),
-    "state": (str, State),
-    "ref": (str, JobRef.parse),
-    "fence": (_dump_fence, _load_fence),
-    "sighting": (dump_sighting, _load_sighting),
-}
-"""How each field of an intent is written and read. None is NULL."""

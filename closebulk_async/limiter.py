@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
-from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
 from closebulk_async.budget import Budget, Priority, Sight
 from closebulk_async.clock import Alarm, Alarms, Clock
-from closebulk_async.errors import RateLimitedError
+from closebulk_async.lines import Line, Waiter, refused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -46,39 +44,12 @@ class Limiter(Protocol):
 
 
 @attrs.define(eq=False)
-class _Waiter:
-    """One request in line; its turn is done when it may go, or is refused."""
-
-    turn: asyncio.Future[None]
-    until: float
-    refusal: Alarm | None = None
-
-    def leave(self) -> None:
-        """It waits no longer, for whatever reason."""
-        if self.refusal is not None:
-            self.refusal.cancel()
-
-
-@attrs.define(eq=False)
-class _Line:
+class _Line(Line):
     """The requests of one group that wait, and its budget."""
 
-    group: str
     budget: Budget = attrs.field(factory=Budget)
-    waiting: int = 0
-    """Those whose turn is still to come; the queues also hold some that have left."""
-    queues: tuple[deque[_Waiter], ...] = attrs.field(factory=lambda: tuple(deque() for _ in Priority))
     alarm: Alarm | None = None
     alarm_at: float = math.inf
-
-    def first(self) -> Priority | None:
-        """The priority of whoever is next, and stands at the head of its queue; None where nobody waits."""
-        for priority, queue in zip(Priority, self.queues, strict=True):
-            while queue and queue[0].turn.done():
-                queue.popleft()
-            if queue:
-                return priority
-        return None
 
     def cancel_alarm(self) -> None:
         """Nobody waits for it any more, or it would ring too late."""
@@ -112,7 +83,7 @@ class MemoryLimiter:
                 line.budget.take(priority, now=now)
                 return None
         if (stopped_for := line.budget.stopped_for(now=now)) > most:
-            raise _refused(line, stopped_for)
+            raise refused(group, stopped_for)
         return self._wait(line, priority, most)
 
     def learn(self, group: str, sight: Sight | None) -> None:
@@ -127,19 +98,15 @@ class MemoryLimiter:
 
     async def _wait(self, line: _Line, priority: Priority, most: float) -> None:
         turn = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(turn, self._now() + most)
-        line.queues[priority].append(waiter)
-        line.waiting += 1
+        waiter = Waiter(turn, self._now() + most)
+        line.join(waiter, priority)
         try:
             self._serve(line)
             if most < math.inf and not turn.done():  # after the alarm, which rings first if both are of one instant
                 waiter.refusal = self._alarms.set(most, lambda: self._refuse(line, waiter))
             await turn
         except asyncio.CancelledError:
-            if turn.cancelled():
-                waiter.leave()
-                line.waiting -= 1
-            elif turn.exception() is None:  # it had its turn in this very moment
+            if line.drop(waiter):
                 line.budget.give_back()
             self._serve(line)
             raise
@@ -156,10 +123,7 @@ class MemoryLimiter:
                     line.alarm_at = now + wait
                 return
             line.budget.take(priority, now=now)
-            waiter = line.queues[priority].popleft()
-            waiter.leave()
-            waiter.turn.set_result(None)
-            line.waiting -= 1
+            line.let_go(priority)
         line.cancel_alarm()
 
     def _on_alarm(self, line: _Line) -> None:
@@ -167,22 +131,16 @@ class MemoryLimiter:
         self._serve(line)
 
     def _refuse_hopeless(self, line: _Line, stopped_until: float) -> None:
-        for waiter in [waiter for queue in line.queues for waiter in queue if waiter.until < stopped_until]:
-            self._refuse(line, waiter)
+        for _, waiter in list(line.in_order()):
+            if waiter.until < stopped_until:
+                self._refuse(line, waiter)
 
-    def _refuse(self, line: _Line, waiter: _Waiter) -> None:
+    def _refuse(self, line: _Line, waiter: Waiter) -> None:
         if not waiter.turn.done():
-            line.waiting -= 1
-            waiter.leave()
-            waiter.turn.set_exception(_refused(line, self._seconds_left(line)))
+            line.refuse(waiter, refused(line.group, self._seconds_left(line)))
             self._serve(line)
 
     def _seconds_left(self, line: _Line) -> float:
         now = self._now()
         wait = line.budget.wait(Priority.CALL, now=now)
         return wait if wait < math.inf else 0.0
-
-
-def _refused(line: _Line, seconds: float) -> RateLimitedError:
-    said = f"not sent: the rate limit of {line.group} lets nothing through for {seconds:.1f} s"
-    return RateLimitedError(status=None, request=line.group, errors=(said,), retry_after=timedelta(seconds=seconds))

@@ -20,6 +20,7 @@ from closebulk_async.errors import (
     TransportError,
     asked_wait,
 )
+from closebulk_async.keeping import Bookkeeper
 from closebulk_async.models import BulkAction, Job, JobRef, Kind, Page, Status
 from closebulk_async.starting import StartOptions
 from closebulk_async.starts import RULES, Rule, Start
@@ -94,6 +95,7 @@ class Engine:
     transport: Transport
     starter: Starter
     watcher: Watcher
+    bookkeeper: Bookkeeper
     defaults: Mapping[str, Any]
 
 

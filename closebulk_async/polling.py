@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from closebulk_async.choosing import Chooser, Errand, Target
 from closebulk_async.convert import lay_over
@@ -19,16 +19,18 @@ from closebulk_async.errors import (
     PlanLimitError,
     RateLimitedError,
 )
+from closebulk_async.models import Kind
 from closebulk_async.policy import NO_RETRY
 from closebulk_async.progress import count_objects
 from closebulk_async.telemetry import PollEnded, Telling
 from closebulk_async.wire import KINDS, build_get, build_list, read_action, read_page
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from closebulk_async.clock import Clock
-    from closebulk_async.models import Job, JobRef, Kind, Page
+    from closebulk_async.models import Job, JobRef, Page
+    from closebulk_async.policy import PollPolicy
     from closebulk_async.transport import Transport
 
 logger = logging.getLogger("closebulk_async")
@@ -49,6 +51,42 @@ async def poll_once(transport: Transport, ref: JobRef[Any]) -> Job:
 def what_moves(action: Job) -> tuple[object, ...]:
     """What of an action a wait follows."""
     return action.status, *count_objects(action)
+
+
+class AnyDesk(Protocol):
+    """Where the polls of the actions of one kind are asked for, however they are answered."""
+
+    @property
+    def watched(self) -> dict[str, Target]:
+        """By id, all that may be asked for."""
+
+    def ask(self, target: Target, *, urgent: bool = False) -> None:
+        """Poll it as soon as may be. `Target.due_since` says since when, until there was an answer."""
+
+    def recall(self, target: Target) -> None:
+        """Wait no longer for what is under way for it."""
+
+    def withdraw(self, target: Target) -> None:
+        """Poll it no more."""
+
+    async def wait_ended(self) -> None:
+        """Until nothing is left of what was given up."""
+
+
+def open_desks(
+    transport: Transport,
+    *,
+    clock: Clock,
+    policy: PollPolicy,
+    note: Callable[[Job], Awaitable[None]],
+    tell: Telling,
+) -> Mapping[Kind, Desk]:
+    """One for each kind, which share their places. `note` is told what a poll has read when something has changed.
+
+    It must not raise. The requests of `transport` are those of polls: others go first where the budget is short.
+    """
+    slots = asyncio.Semaphore(policy.concurrency)
+    return {kind: Desk(kind, transport=transport, clock=clock, slots=slots, note=note, tell=tell) for kind in Kind}
 
 
 class Desk:

@@ -18,9 +18,10 @@ from closebulk_async import journal_tables as tables
 from closebulk_async.clock import Clock, SystemClock
 from closebulk_async.errors import JournalError
 from closebulk_async.intents import State
+from closebulk_async.journal_rows import dump_sighting, from_row, to_row
 from closebulk_async.owners import OwnerLocks
 from closebulk_async.policy import Duration, to_seconds
-from closebulk_async.tasks import outlast
+from closebulk_async.tasks import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -175,7 +176,7 @@ class SqliteJournal:
 
     async def progress(self, scope: str, ref: JobRef[Any], sighting: Sighting, *, is_final: bool) -> None:
         """Note the last known state."""
-        seen = {"sighting": tables.dump_sighting(sighting), "is_final": is_final, "changed_at": self._now()}
+        seen = {"sighting": dump_sighting(sighting), "is_final": is_final, "changed_at": self._now()}
         await self._ask(tables.PROGRESS, {"scope": scope, "ref": str(ref), **seen})
 
     async def prune(self, before: datetime) -> int:
@@ -189,7 +190,7 @@ class SqliteJournal:
         """Finish what is under way, unlock the files of all owners that entered here, and close. May be repeated."""
         if not self._is_closed:
             self._is_closed = True
-            await _result_of(asyncio.get_running_loop().create_task(self._close(), name=TASK))
+            await result_of(asyncio.get_running_loop().create_task(self._close(), name=TASK))
 
     async def _close(self) -> None:
         if self._tasks:
@@ -210,7 +211,7 @@ class SqliteJournal:
         task = asyncio.get_running_loop().create_task(self._guarded(work), name=TASK)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return await _result_of(task)
+        return await result_of(task)
 
     async def _guarded(self, work: Callable[[], Awaitable[T]]) -> T:
         try:
@@ -297,11 +298,11 @@ class SqliteJournal:
                 raise self._error(reason, advice="update closebulk-async, or take another path")
 
     def _row(self, intent: Intent) -> dict[str, Any]:
-        return {**tables.to_row(intent), "changed_at": self._now()}
+        return {**to_row(intent), "changed_at": self._now()}
 
     def _read(self, rows: list[sqlite3.Row]) -> list[Intent]:
         try:
-            return [tables.from_row(row) for row in rows]
+            return [from_row(row) for row in rows]
         except (ValueError, TypeError, LookupError) as exc:
             raise self._error(f"a row of it cannot be read: {exc}", advice=ADVICE["SQLITE_CORRUPT"]) from exc
 
@@ -317,12 +318,3 @@ def _advise(error: Exception) -> str:
         return "take a text that is Unicode"
     name = getattr(error, "sqlite_errorname", "")
     return next((advice for prefix, advice in ADVICE.items() if name.startswith(prefix)), ELSE)
-
-
-async def _result_of(task: asyncio.Task[T]) -> T:
-    """The result of the task, which comes to its end also when the caller is cancelled."""
-    if await outlast([task]):
-        if not task.cancelled():
-            task.exception()  # looked at, so that nobody warns of it
-        raise asyncio.CancelledError
-    return task.result()

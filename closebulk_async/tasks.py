@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+T = TypeVar("T")
 
 
 async def outlast(tasks: Iterable[asyncio.Task[Any]]) -> bool:
@@ -18,3 +20,12 @@ async def outlast(tasks: Iterable[asyncio.Task[Any]]) -> bool:
         except asyncio.CancelledError:
             was_cancelled = True
     return was_cancelled
+
+
+async def result_of(task: asyncio.Task[T]) -> T:
+    """The result of the task, which comes to its end also when the caller is cancelled."""
+    if await outlast([task]):
+        if not task.cancelled():
+            task.exception()  # looked at, so that nobody warns of it
+        raise asyncio.CancelledError
+    return task.result()

@@ -123,6 +123,12 @@ class Watch(Target):
         elif not self.failures and self._is_stale(now):
             self._ask(now)
 
+    def resume(self, subscriber: Subscriber, *, at: float) -> None:
+        """Go on with what others have polled, as the attributes say: the next poll is due `at`."""
+        self._subscribers = (*self._subscribers, subscriber)
+        self.is_fresh = self.meter is not None
+        self._poll_at(at, self._watcher.clock.monotonic())
+
     def _is_stale(self, now: float) -> bool:
         """What is known is older than a poll of one's own would be; a pause may be over at any moment."""
         age = now - self.polled_at
@@ -189,12 +195,23 @@ class Watch(Target):
         else:
             self._ask(self._watcher.clock.monotonic(), urgent=urgent)
 
+    def poll_by(self, at: float) -> None:
+        """Poll at that instant at the latest, unless a poll is due already."""
+        if not self._is_asking and (self.next_poll_at is None or at < self.next_poll_at):
+            self._poll_at(at, self._watcher.clock.monotonic())
+
     def _ask(self, now: float, *, urgent: bool = False) -> None:
         self.next_poll_at, self._asked_at = None, now
         if self.silent_since is None:  # from now on silence counts, be it the server's or that of its limits
             self.silent_since = now
         self._watcher.desk(self.ref.kind).ask(self, urgent=urgent)
         self._watcher.plan(self)
+
+    def is_wanted(self, now: float) -> bool:
+        """Whether a subscriber wants the next poll by now, whatever the cadence says."""
+        since = None if self.meter is None else now - self.meter.at
+        wishes = (one.stall_due_in() for one in self._subscribers)
+        return since is not None and any(wish is not None and since >= wish for wish in wishes)
 
     def _schedule(self, delay: float) -> None:
         policy, now = self._watcher.policy, self._watcher.clock.monotonic()

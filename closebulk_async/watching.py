@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from operator import attrgetter
@@ -10,16 +9,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 from closebulk_async.clock import Alarm, Alarms, Clock
 from closebulk_async.errors import ClientClosedError
-from closebulk_async.models import Job, JobRef, Kind
-from closebulk_async.polling import Desk
 from closebulk_async.telemetry import Telling, WebhookReceived
 from closebulk_async.watches import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Mapping
 
+    from closebulk_async.models import Job, JobRef, Kind
     from closebulk_async.policy import PollPolicy
-    from closebulk_async.transport import Transport
+    from closebulk_async.polling import AnyDesk
 
 MOST_FINISHED = 1000
 """Actions that have ended and are remembered, at the most."""
@@ -35,25 +33,18 @@ class Watcher:
 
     def __init__(
         self,
-        transport: Transport,
+        desks: Mapping[Kind, AnyDesk],
         *,
         clock: Clock,
         policy: PollPolicy,
-        note: Callable[[Job], Awaitable[None]],
         tell: Telling = Telling(()),  # noqa: B008 - holds nothing
     ) -> None:
-        """Watch nothing yet. `note` is told what a poll has read when something has changed; it must not raise.
-
-        The requests of `transport` are those of polls: others go first where the budget is short.
-        """
+        """Watch nothing yet. `desks` are where the polls of each kind are asked for."""
         self.clock = clock
         self.policy = policy
         self.tell = tell
         self.alarms = Alarms(clock)
-        slots = asyncio.Semaphore(policy.concurrency)
-        self._desks = {
-            kind: Desk(kind, transport=transport, clock=clock, slots=slots, note=note, tell=tell) for kind in Kind
-        }
+        self._desks = desks
         self._started: dict[JobRef[Any], float] = {}
         self._finished: OrderedDict[JobRef[Any], tuple[float, Watch]] = OrderedDict()
         self._agenda: list[Watch] = []
@@ -80,7 +71,7 @@ class Watcher:
         """The watch of an action that somebody waits for."""
         return cast("Watch | None", self.desk(ref.kind).watched.get(ref.id))
 
-    def desk(self, kind: Kind) -> Desk:
+    def desk(self, kind: Kind) -> AnyDesk:
         """Where the polls of a kind are asked for."""
         return self._desks[kind]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,12 +27,19 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
+pytest.register_assert_rewrite("closebulk_async.testing.conformance")
+
 # A shell gives its background jobs, and with them all programs that tests start, an interrupt that is ignored; then the
 # tests of Ctrl-C would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["closebulk_async.testing.plugin", "pytester"]
+# Airflow pins half the world: its tests run in an environment that has it (`make test-airflow`), and in no other. That
+# one has nothing of fleets.
+collect_ignore = [] if find_spec("airflow") else ["airflow"]
+_OF_FLEETS = ["tests.fleet.postgres", "tests.fleet.redis_server"] if find_spec("procrastinate") else []
+
+pytest_plugins = ["closebulk_async.testing.plugin", "pytester", *_OF_FLEETS]
 
 
 @pytest.fixture

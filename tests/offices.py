@@ -13,7 +13,7 @@ from closebulk_async.models import Kind
 from closebulk_async.simulator import Simulator, faults
 from closebulk_async.sqlite_journal import SqliteJournal
 from closebulk_async.testing import FakeClock
-from tests.chaos.stepping import SteppingJournal
+from closebulk_async.testing.chaos.stepping import SteppingJournal
 from tests.peers import connect
 
 if TYPE_CHECKING:

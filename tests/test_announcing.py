@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -15,16 +17,9 @@ from closebulk_async.journal import KEPT_IN_MEMORY, MemoryJournal
 from closebulk_async.simulator import faults
 from closebulk_async.sqlite_journal import SqliteJournal
 from closebulk_async.telemetry import StartMoved
+from closebulk_async.testing.conformance import JournalConformance
 from tests.journals import DONE, SCOPE, finished, new_intent, posting, ref_of, started, swapped
 from tests.offices import ACTED, KEY, NOT_ACTED, recover, start, start_in_doubt
-from tests.test_journal import (  # noqa: F401 - run here once more, on the journal of this module
-    TestBegin,
-    TestLease,
-    TestLooking,
-    TestOwners,
-    TestProgress,
-    TestSwap,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +27,7 @@ if TYPE_CHECKING:
     from closebulk_async import CloseBulk
     from closebulk_async.journal import Journal
     from closebulk_async.telemetry import Event
+    from closebulk_async.testing.chaos.programs import JournalFactory
     from tests.offices import Office
 
 NEW, POSTING, STARTED, FINAL = State.NEW, State.POSTING, State.STARTED, State.FINAL
@@ -66,6 +62,15 @@ def ear() -> Ear:
 def journal(ear: Ear) -> Journal:
     """One in memory, announced."""
     return AnnouncingJournal(MemoryJournal(), ear)
+
+
+class TestAnnounced(JournalConformance):
+    """Whoever announces a journal keeps what it promises."""
+
+    @pytest.fixture
+    def journal_factory(self, ear: Ear) -> JournalFactory:
+        """One in memory."""
+        return partial(nullcontext, AnnouncingJournal(MemoryJournal(), ear))
 
 
 async def open_client(office: Office, ear: Ear, **options: Any) -> CloseBulk:

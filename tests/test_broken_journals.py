@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,9 +11,10 @@ import pytest
 from closebulk_async import AmbiguousStartError, JournalError
 from closebulk_async.intents import State
 from closebulk_async.simulator import Simulator, faults
-from tests.chaos.nursery import running
+from closebulk_async.sqlite_journal import SqliteJournal
+from closebulk_async.testing.chaos.children import running
+from closebulk_async.testing.chaos.rescuing import make_scene, rescue
 from tests.chaos.programs import start_on_a_full_disk
-from tests.chaos.rescuing import make_scene, rescue
 from tests.offices import Office, recover, start
 
 if TYPE_CHECKING:
@@ -132,13 +134,13 @@ async def test_a_full_disk(tmp_path: Path) -> None:
     outcomes = []
     for room in range(0, 60_000, 4096):
         async with Simulator() as sim:
-            scene = make_scene(sim, tmp_path / f"{room}.db")
+            scene = make_scene(sim, partial(SqliteJournal, path := tmp_path / f"{room}.db"))
             async with running(start_on_a_full_disk, scene, room) as child:
                 words = await child.hear()
                 assert await child.ended() == 0
             jobs = [f"email:{job.id}" for job in sim.jobs]
             outcomes.append(len(jobs))
-            assert jobs == [words] if jobs else words.startswith(f"JournalError: the journal {scene.journal}")
+            assert jobs == [words] if jobs else words.startswith(f"JournalError: the journal {path}")
             assert sum(request.method == "POST" for request in sim.requests) == len(jobs)
             outcome = await rescue(sim, scene, known=0, told=words if jobs else None)
             assert outcome.is_well, outcome

@@ -36,7 +36,7 @@ from closebulk_async.models import BULK_KINDS, Kind
 from closebulk_async.simulator import Fault, faults
 from closebulk_async.sqlite_journal import SqliteJournal
 from closebulk_async.telemetry import Event, StartReconciled
-from tests.chaos.stepping import SteppingJournal
+from closebulk_async.testing.chaos.stepping import SteppingJournal
 from tests.stage import KEYWORDS, QUERY, Stage, create
 
 if TYPE_CHECKING:

@@ -32,6 +32,7 @@ BANDS: Mapping[str, int] = {
             "listing",
             "pace",
             "patience",
+            "shared_budget",
             "oauth_wire",
             "search_wire",
             "webhook_models",
@@ -40,7 +41,9 @@ BANDS: Mapping[str, int] = {
         VALUES,
     ),
     **dict.fromkeys(("clock", "limiter", "auth", "settings", "connections", "transport", "journal"), OUTSIDE),
-    **dict.fromkeys(("sqlite_journal", "journal_tables", "owners", "tasks", "oauth", "renewing", "grants"), OUTSIDE),
+    **dict.fromkeys(
+        ("sqlite_journal", "journal_rows", "journal_tables", "owners", "tasks", "oauth", "renewing", "grants"), OUTSIDE
+    ),
     **dict.fromkeys(("starting", "watching", "waiting", "batches", "endpoints", "kinds", "client"), SDK),
     **dict.fromkeys(
         (
@@ -73,7 +76,7 @@ BANDS: Mapping[str, int] = {
         SDK,
     ),
     **dict.fromkeys(("export_wire", "file_wire", "unpacking"), VALUES),
-    **dict.fromkeys(("incoming", "partfile"), OUTSIDE),
+    **dict.fromkeys(("incoming", "partfile", "lines", "far_limiter", "shared_limiter"), OUTSIDE),
     **dict.fromkeys(("exports", "downloads", "sourcing", "search", "outcomes"), SDK),
     **dict.fromkeys(("webhooks", "cli", "dashboard", "integrations", "testing", "simulator"), PROGRAMS),
     "__init__": SDK,

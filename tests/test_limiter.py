@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+from contextlib import nullcontext
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
+from closebulk_async.clock import SystemClock
 from closebulk_async.errors import RateLimitedError
 from closebulk_async.limiter import MemoryLimiter, Priority, Sight
 from closebulk_async.ratelimit import RateLimit
 from closebulk_async.testing import FakeClock
+from closebulk_async.testing.conformance import LimiterConformance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from closebulk_async.testing.conformance.limiters import LimiterFactory
 
 GROUP, OTHER = "GET /bulk_action/email/", "POST /bulk_action/email/"
 STOPPED = Sight(stopped_for=10.0)
@@ -96,6 +102,15 @@ async def nothing_is_left(clock: FakeClock) -> bool:
     """Neither a timer nor a task."""
     await clock.settle()
     return not clock.sleepers and len(asyncio.all_tasks()) == 1
+
+
+class TestMemory(LimiterConformance):
+    """The limiter of one process keeps what all of them promise."""
+
+    @pytest.fixture
+    def limiter_factory(self) -> LimiterFactory:
+        """One for the test, in real time."""
+        return partial(nullcontext, MemoryLimiter(SystemClock()))
 
 
 async def test_groups_do_not_know_each_other(limiter: MemoryLimiter) -> None:

@@ -12,7 +12,7 @@ import pytest
 from closebulk_async import JournalError
 from closebulk_async.owning import Ownership, Standing
 from closebulk_async.sqlite_journal import SqliteJournal
-from tests.chaos.stepping import SteppingJournal
+from closebulk_async.testing.chaos.stepping import SteppingJournal
 from tests.journals import new_intent
 
 if TYPE_CHECKING:

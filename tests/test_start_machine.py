@@ -22,7 +22,7 @@ from closebulk_async import CloseBulkError, IdempotencyConflictError, PollPolicy
 from closebulk_async.simulator import Plan, Simulator, faults
 from closebulk_async.sqlite_journal import SqliteJournal
 from closebulk_async.testing import FakeClock
-from tests.chaos.stepping import SteppingJournal
+from closebulk_async.testing.chaos.stepping import SteppingJournal
 from tests.peers import connect
 
 if TYPE_CHECKING:

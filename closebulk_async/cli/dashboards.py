@@ -9,6 +9,7 @@ import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from os import PathLike
+from typing import TYPE_CHECKING
 
 import attrs
 from aiohttp import web
@@ -21,6 +22,9 @@ from closebulk_async.dashboard import make_app
 from closebulk_async.dashboard.hosts import is_address, is_loopback
 from closebulk_async.integrations.prometheus import PrometheusHook
 from closebulk_async.policy import PollPolicy
+
+if TYPE_CHECKING:
+    from closebulk_async.integrations.procrastinate import Fleet
 
 TOKEN_VARIABLE = "CLOSEBULK_DASHBOARD_TOKEN"  # noqa: S105 - the name of what holds it
 
@@ -58,6 +62,7 @@ class Serving:
     allows_control: bool
     allowed_hosts: Sequence[str]
     as_json: bool
+    shows_fleet: bool = False
 
     def run(self) -> ExitCode:
         """Serve until somebody ends it: with Ctrl-C, or with SIGTERM as a manager of services does."""
@@ -76,10 +81,15 @@ class Serving:
         is_private = is_loopback(self.host) and not self.allowed_hosts
         token = given or (None if is_private else secrets.token_urlsafe(32))
         async with AsyncExitStack() as stack:
-            close = connect(journal=self.journal, hooks=[PrometheusHook(registry=registry)], poll=POLL)
-            await stack.enter_async_context(close)
+            fleet = await self._open_fleet(stack) if self.shows_fleet else None
+            if fleet is None:
+                close = connect(journal=self.journal, hooks=[PrometheusHook(registry=registry)], poll=POLL)
+                await stack.enter_async_context(close)
+            else:
+                close = await fleet.client()
             app = make_app(
                 close,
+                fleet=fleet,
                 allow_control=self.allows_control,
                 token=token,
                 allowed_hosts=[*self.allowed_hosts, *self._own_names()],
@@ -97,6 +107,11 @@ class Serving:
             self._announce(port, token=None if given else token, is_private=is_loopback(self.host))
             await _wait_for_term()
         return ExitCode.DONE
+
+    async def _open_fleet(self, stack: AsyncExitStack) -> Fleet:
+        from closebulk_async.cli.fleet_sides import open_fleet
+
+        return await stack.enter_async_context(open_fleet())
 
     def _own_names(self) -> Sequence[str]:
         """A name on which it listens is one by which it is called."""

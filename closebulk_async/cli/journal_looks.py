@@ -15,6 +15,7 @@ from closebulk_async import journal_tables as tables
 from closebulk_async.cli.exits import recover_command
 from closebulk_async.cli.findings import Finding, fail, ok, warn
 from closebulk_async.intents import Intent, State
+from closebulk_async.journal_rows import from_row
 from closebulk_async.owners import OwnerLocks
 
 BUSY_SECONDS = 5.0
@@ -88,4 +89,4 @@ def _read_open(path: Path) -> Sequence[Intent]:
             raise ValueError("it is no journal")
         if version != tables.SCHEMA_VERSION:
             raise ValueError(f"it is of version {version}, and this package knows version {tables.SCHEMA_VERSION}")
-        return [tables.from_row(row) for row in db.execute(tables.UNFINISHED, {"scope": None})]
+        return [from_row(row) for row in db.execute(tables.UNFINISHED, {"scope": None})]

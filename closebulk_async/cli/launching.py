@@ -29,7 +29,7 @@ from closebulk_async.client import CloseBulk
 from closebulk_async.counting import Preview
 from closebulk_async.errors import AmbiguousStartError, CloseBulkError
 from closebulk_async.intents import Intent, State
-from closebulk_async.models import BulkAction, Kind
+from closebulk_async.models import BulkAction, JobRef, Kind
 from closebulk_async.tasks import outlast
 
 
@@ -181,11 +181,14 @@ class Launch:
         if self.common.watch:
             complain(f"started {action.ref}")
         else:
-            complain(f"started; to watch it: {watch_command([action.ref])}")
+            complain(f"started; to watch it: {self._watch_command(action.ref)}")
         if self.common.as_json:
             print_json(action_to_dict(action))
         elif not self.common.watch:
             print(action.ref, flush=True)
+
+    def _watch_command(self, ref: JobRef[Any]) -> str:
+        return watch_command([ref])
 
     def _tell_unknown(self, intent: Intent, reason: str, *, candidates: tuple[BulkAction, ...] = ()) -> None:
         self._is_unknown = True

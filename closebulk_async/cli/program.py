@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from closebulk_async.cli import exporting, journals, listing, login, serving, starting
+from closebulk_async.cli import exporting, fleets, journals, listing, login, serving, starting
 from closebulk_async.cli.calls import add_shared_options, calling
 from closebulk_async.cli.doctor import doctor
 from closebulk_async.cli.exits import ExitCode, code_of, complain, describe_crash, is_missing_key, login_command
@@ -35,7 +35,7 @@ ORDER = (
     *("start", "ls", "watch", "get", "pause", "resume"),
     *("export", "outcomes"),
     *("recover", "adopt", "abandon"),
-    *("dashboard", "limits", "doctor", "login", "logout", "demo"),
+    *("dashboard", "fleet", "limits", "doctor", "login", "logout", "demo"),
 )
 """What is wanted most first, and what belongs together side by side."""
 
@@ -237,6 +237,7 @@ async def _change(ref: JobRef[BulkAction], what: Literal["pause", "resume"], *, 
 
 app.add_typer(starting.app)
 app.add_typer(exporting.app)
+app.add_typer(fleets.app)
 app.command(epilog=examples("closebulk outcomes email:bulkemail_qmjJY85TS --csv outcomes.csv"))(outcomes)
 app.command(epilog=examples("closebulk recover --journal closebulk.db --watch"))(journals.recover)
 app.command(epilog=examples("closebulk adopt 2f0c... email:bulkemail_qmjJY85TS --journal closebulk.db"))(journals.adopt)

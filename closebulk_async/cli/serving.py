@@ -23,6 +23,9 @@ def dashboard(
             metavar="FILE", envvar="CLOSEBULK_JOURNAL", exists=True, dir_okay=False, help="Show its open starts too."
         ),
     ] = None,
+    fleet: Annotated[
+        bool, typer.Option("--fleet", help="Show what the fleet of CLOSEBULK_DATABASE polls; ask Close nothing.")
+    ] = False,
     allow_control: Annotated[
         bool, typer.Option("--allow-control", help="Let those who see it pause and resume actions.")
     ] = False,
@@ -55,4 +58,5 @@ def dashboard(
         allows_control=allow_control,
         allowed_hosts=tuple(allow_host or ()),
         as_json=as_json,
+        shows_fleet=fleet,
     ).run()

@@ -16,6 +16,7 @@ from closebulk_async.dashboard.archive import Archive
 from closebulk_async.dashboard.assets import read_assets
 from closebulk_async.dashboard.board import Board
 from closebulk_async.dashboard.feed import Feed
+from closebulk_async.dashboard.fleet_feed import FleetFeed
 from closebulk_async.dashboard.guards import Guard, add_headers
 from closebulk_async.dashboard.hosts import check_hosts
 from closebulk_async.dashboard.metrics import BoardCollector, Exposition
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from closebulk_async.client import CloseBulk
+    from closebulk_async.integrations.procrastinate import Fleet
 
 __all__ = ["make_app", "setup"]
 
@@ -81,10 +83,13 @@ def make_app(
     clock: Clock | None = None,
     beat: Duration = 1.0,
     path: str = "/",
+    fleet: Fleet | None = None,
+    account: str = "default",
 ) -> web.Application:
     """The dashboard as an application of its own, with the keywords of `setup`.
 
-    `path` is where a browser finds it, for the cookie of its session.
+    `path` is where a browser finds it, for the cookie of its session. With a `fleet` it shows what that polls for an
+    organization, and sends no request of its own but those of buttons; `close` is then the fleet's client.
     """
     clock = clock or SystemClock()
     board = Board(now=clock.now())
@@ -94,7 +99,10 @@ def make_app(
         sessions=Sessions(check_token(token), clock=clock),
         allows_control=allow_control,
     )
-    feed = Feed(close, board, publisher, clock=clock)
+    if fleet is None:
+        feed = Feed(close, board, publisher, clock=clock)
+    else:
+        feed = FleetFeed(close, board, publisher, clock=clock, fleet=fleet, account=account)
     collector = BoardCollector(board, limits=lambda: close.limits, n_clients=lambda: publisher.n_clients)
     app = web.Application(middlewares=[guard.admit])
     app.on_response_prepare.append(add_headers)

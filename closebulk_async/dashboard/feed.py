@@ -94,14 +94,16 @@ class Feed:
 
     async def run(self) -> None:
         """Read until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for work, kind in self._works():
+                group.create_task(self._go_on(work, kind=kind), name=TASK)
+
+    def _works(self) -> Sequence[tuple[Callable[[], Awaitable[None]], Kind | None]]:
+        """What is done all the time, and the kind that it is about, if it is about one."""
         works: list[Callable[[], Awaitable[None]]] = [self._look_back, self._follow_left, self._listen]
         if self._close.journal.is_durable:
             works.append(self._read_journal)
-        async with asyncio.TaskGroup() as group:
-            for work in works:
-                group.create_task(self._go_on(work), name=TASK)
-            for kind in Kind:
-                group.create_task(self._go_on(partial(self._follow_kind, kind), kind=kind), name=TASK)
+        return [*((work, None) for work in works), *((partial(self._follow_kind, kind), kind) for kind in Kind)]
 
     def follow_again(self, *refs: JobRef[Any]) -> None:
         """Follow what nobody follows any more."""
@@ -178,9 +180,12 @@ class Feed:
         self._followed_again.update(refs)
         try:
             with suppress(ClientClosedError):  # it stays closed, and the others say so
-                await self._take(self._close.watch(*refs, heartbeat=HEARTBEAT))
+                await self._take(self._watch(refs))
         finally:
             self._followed_again.difference_update(refs)
+
+    def _watch(self, refs: Sequence[JobRef[Any]]) -> AsyncGenerator[Progress[Any], None]:
+        return self._close.watch(*refs, heartbeat=HEARTBEAT)
 
     async def _read_journal(self) -> None:
         """What is open in the journal."""

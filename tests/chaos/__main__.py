@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,10 @@ import attrs
 
 from closebulk_async.models import BULK_KINDS, Kind
 from closebulk_async.simulator import Plan, Simulator, faults
-from tests.chaos.nursery import running
+from closebulk_async.sqlite_journal import SqliteJournal
+from closebulk_async.testing.chaos.children import running
+from closebulk_async.testing.chaos.rescuing import Outcome, make_scene, rescue
 from tests.chaos.programs import start_and_wait_traced
-from tests.chaos.rescuing import Outcome, make_scene, rescue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +66,9 @@ async def _kill(sim: Simulator, kind: Kind, fault: str, *, at: int, folder: Path
         journal = folder / f"{at}-{known}.db"
         heard = await _run(sim, kind, FAULTS[fault], journal, last_moment=at)
         if "dies" in heard:
-            outcome = await rescue(sim, make_scene(sim, journal, kind), known=known, told=heard.get("started"))
+            outcome = await rescue(
+                sim, make_scene(sim, partial(SqliteJournal, journal), kind), known=known, told=heard.get("started")
+            )
             return Kill(kind=kind, fault=fault, module=heard["dies"], outcome=outcome)
         at = heard["moments"]  # a run may be shorter than the first one: one poll less, say
 
@@ -75,7 +79,9 @@ async def _run(
     """What a victim says until it ends."""
     if fault is not None:
         sim.fail_next(fault, method="POST")
-    async with running(start_and_wait_traced, make_scene(sim, journal, kind), last_moment) as victim:
+    async with running(
+        start_and_wait_traced, make_scene(sim, partial(SqliteJournal, journal), kind), last_moment
+    ) as victim:
         return dict(await victim.hear_all())
 
 

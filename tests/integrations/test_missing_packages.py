@@ -14,9 +14,20 @@ def run(program: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("module", "library"), [("opentelemetry", "opentelemetry"), ("prometheus", "prometheus_client")]
+    ("module", "library", "extra"),
+    [
+        ("airflow", "airflow", "airflow"),
+        ("opentelemetry", "opentelemetry", "opentelemetry"),
+        ("postgres", "psycopg", "fleet"),
+        ("postgres", "psycopg_pool", "fleet"),
+        ("postgres_limiter", "psycopg", "fleet"),
+        ("procrastinate", "procrastinate", "fleet"),
+        ("prometheus", "prometheus_client", "prometheus"),
+        ("redis", "redis", "redis"),
+        ("redis", "pyrate_limiter", "redis"),
+    ],
 )
-def test_the_error_names_the_extra(module: str, library: str) -> None:
+def test_the_error_names_the_extra(module: str, library: str, extra: str) -> None:
     """It is an ImportError of that library, so that whoever tries can go on without."""
     program = (
         "import sys\n"
@@ -26,7 +37,7 @@ def test_the_error_names_the_extra(module: str, library: str) -> None:
         "except ImportError as exc:\n"
         "    print(exc)\n"
     )
-    assert run(program).endswith(f"pip install 'closebulk-async[{module}]'")
+    assert run(program).endswith(f"pip install 'closebulk-async[{extra}]'")
 
 
 def test_the_package_brings_none_of_them() -> None:
@@ -34,6 +45,7 @@ def test_the_package_brings_none_of_them() -> None:
     program = (
         "import sys\n"
         "import closebulk_async.client, closebulk_async.integrations\n"
-        "print([name for name in sys.modules if name.startswith(('opentelemetry', 'prometheus_client'))])\n"
+        "optional = 'airflow opentelemetry prometheus_client psycopg procrastinate pyrate_limiter redis'.split()\n"
+        "print([name for name in sys.modules if name.startswith(tuple(optional))])\n"
     )
     assert run(program) == "[]"

@@ -8,23 +8,25 @@ import attrs
 
 from closebulk_async.intents import State
 from closebulk_async.models import Kind
-from tests.chaos.nursery import running
-from tests.chaos.programs import RESCUER, Scene, clear_up
+from closebulk_async.testing.chaos.children import running
+from closebulk_async.testing.chaos.programs import RESCUER, Scene, clear_up
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from closebulk_async.simulator import Simulator
+    from closebulk_async.testing.chaos.programs import JournalFactory
 
 
-def make_scene(sim: Simulator, journal: Path, kind: Kind = Kind.EMAIL, *, lease: float = 20.0) -> Scene:
+def make_scene(
+    sim: Simulator, make_journal: JournalFactory, kind: Kind = Kind.EMAIL, *, key: str = "campaign", lease: float = 20.0
+) -> Scene:
     """A place to work for children of that simulator."""
     return Scene(
         base_url=sim.base_url,
         api_key=sim.api_key,
         scope=f"{sim.base_url} {sim.organization_id}",
-        journal=journal,
+        make_journal=make_journal,
         kind=kind,
+        key=key,
         lease=lease,
     )
 

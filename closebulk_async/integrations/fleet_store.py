@@ -1,0 +1,79 @@
+"""The rows of a fleet: each question one statement, tried again while PostgreSQL is being restarted."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from closebulk_async.integrations import fleet_tables as tables
+from closebulk_async.integrations.fleet_rows import Offset
+from closebulk_async.integrations.postgres_sessions import advise, conninfo_of, describe, unusable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from psycopg import AsyncConnection
+    from psycopg_pool import AsyncConnectionPool
+
+    from closebulk_async.clock import Clock
+
+T = TypeVar("T")
+
+ANSWER_SECONDS = 15.0
+"""How long a question waits for an answer: a restart of the server takes some seconds."""
+
+AGAIN = 0.2
+"""Seconds between two tries within that time."""
+
+PASSING = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSError)
+"""What a restart of the server looks like. Each statement here may be sent twice."""
+
+
+class Store:
+    """Asks the database through a pool, which stays its owner's."""
+
+    def __init__(self, pool: AsyncConnectionPool[Any], *, clock: Clock) -> None:
+        """Ask nothing yet."""
+        self.pool = pool
+        self._clock = clock
+
+    async def ask(self, statement: str, **parameters: object) -> list[DictRow]:
+        """The rows that a statement returns. Raises JournalError where the database cannot be used."""
+
+        async def run(connection: AsyncConnection[Any]) -> list[DictRow]:
+            cursor = connection.cursor(row_factory=dict_row)
+            await cursor.execute(statement, parameters)
+            return list(await cursor.fetchall()) if cursor.description else []
+
+        return await self.do(run)
+
+    async def do(self, work: Callable[[AsyncConnection[Any]], Awaitable[T]]) -> T:
+        """Let `work` ask, all of it in one transaction; it may run several times. Raises JournalError."""
+        last: BaseException | None = None
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                while True:
+                    try:
+                        async with self.pool.connection() as connection, connection.transaction():
+                            return await work(connection)
+                    except PASSING as exc:
+                        last = exc
+                        await asyncio.sleep(AGAIN)
+        except (psycopg.Error, PoolClosed) as exc:
+            raise await self._error(exc) from exc
+        except TimeoutError as exc:
+            raise await self._error(last or exc) from last
+
+    async def offset(self) -> Offset:
+        """By how much the database's clock differs from this process's, to half of a round trip."""
+        began = self._clock.monotonic()
+        (row,) = await self.ask(tables.CLOCK)
+        return Offset(row["now"] - (began + self._clock.monotonic()) / 2)
+
+    async def _error(self, error: BaseException) -> Exception:
+        place = describe(await conninfo_of(self.pool))
+        return unusable(place, str(error) or f"no answer in {ANSWER_SECONDS:g} seconds", advice=advise(error))

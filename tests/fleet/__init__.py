@@ -1,0 +1,1 @@
+"""What several machines share: a database, and what is kept in it."""

@@ -1,0 +1,73 @@
+"""`closebulk fleet`, each command as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from typing import TYPE_CHECKING
+
+from closebulk_async.simulator import Plan
+from tests.cli.programs import for_simulator, read_until, run, running
+from tests.stage import KEYWORDS, QUERY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.fleet.stage import FleetStage
+
+
+def env_of(stage: FleetStage) -> Mapping[str, str]:
+    """The simulator for Close, and the database of the test."""
+    return for_simulator(stage.sim) | {"CLOSEBULK_DATABASE": stage.database}
+
+
+async def test_a_worker_starts_and_follows_what_a_command_asks_for(fleet_stage: FleetStage) -> None:
+    """And ends in good order when it is told to; the status shows all of it."""
+    env = env_of(fleet_stage)
+    fleet_stage.sim.plan = Plan(duration=0.5)
+    own = json.dumps(KEYWORDS["email"])  # type: ignore[index]  # a Kind is its word
+    async with running("fleet", "worker", env=env) as worker:
+        await read_until(worker, "working", stream="stderr")
+        query = ["--query", json.dumps(QUERY), "--with", own]
+        started = await run("fleet", "start", "email", *query, "--idempotency-key", "k", "--yes", "--json", env=env)
+        assert started.code == 0, started.err
+        ref = json.loads(started.out)["ref"]
+        assert f"closebulk fleet watch {ref}" in started.err
+        watched = await run("fleet", "watch", ref, "--json", env=env)
+        assert watched.code == 0, watched.err
+        assert json.loads(watched.lines[-1])["status"] == "done"
+        shown = await run("fleet", "status", "--json", env=env)
+        found = json.loads(shown.out)
+        assert len(found["workers"]) == 2
+        assert found["starts"] == [{"account": "default", "state": "started", "count": 1}]
+        worker.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(15):
+            assert await worker.wait() == 0
+    assert fleet_stage.posts == 1
+
+
+async def test_init_may_be_repeated(database: str, fleet_stage: FleetStage) -> None:
+    """What needs the tables says that they are missing before."""
+    env = {**env_of(fleet_stage), "CLOSEBULK_DATABASE": database}
+    assert "closebulk fleet init" in (await run("fleet", "status", env=env)).err
+    first, second = await run("fleet", "init", env=env), await run("fleet", "init", env=env)
+    assert (first.code, second.code) == (0, 0)
+    assert first.out == second.out
+    nothing = await run("fleet", "watch", env=env)
+    assert (nothing.code, nothing.err) == (0, "closebulk: the fleet polls nothing now\n")
+
+
+async def test_without_a_database_the_variable_is_named(fleet_stage: FleetStage) -> None:
+    """It is wrong usage."""
+    env = {name: value for name, value in env_of(fleet_stage).items() if name != "CLOSEBULK_DATABASE"}
+    asked = await run("fleet", "status", env=env)
+    assert asked.code == 2
+    assert "CLOSEBULK_DATABASE" in asked.err
+
+
+async def test_what_has_an_option_is_not_hidden_in_an_object(fleet_stage: FleetStage) -> None:
+    """A query that is said twice would be one of both."""
+    asked = await run("fleet", "start", "email", "--with", '{"s_query": {}}', "--yes", env=env_of(fleet_stage))
+    assert asked.code == 2
+    assert "s_query" in asked.err or "--query" in asked.err
