@@ -42,7 +42,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots
+.PHONY: help demo test chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots bench-fleet
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,10 @@ chaos: $(DEV) ## kill a thousand processes in the middle of a start, and try man
 
 chaos-fleet: $(DEV) ## kill and stop the workers of a fleet, and restart its database, in five long runs (needs PostgreSQL)
 	$(BIN)/python -m tests.fleet.chaos $(CHAOS_FLEET_ARGS)
+
+bench-fleet: $(DEV) ## measure a fleet: starts, take-over, cost and lateness, and the budget of many processes (needs PostgreSQL)
+	$(BIN)/python -m tests.fleet.figures
+	$(BIN)/python -m tests.fleet.sharing --kills
 
 bench-starts: $(DEV) ## measure safe starts: second jobs beside the vendor's client, what the journal costs
 	$(BIN)/python -m benchmarks starts
