@@ -23,6 +23,8 @@ AIRFLOW := $(VENV)-airflow/.ready-$(KEY)
 READY_FOR_DEMO := $(if $(wildcard $(DEV)),$(DEV),$(DEMO))
 
 PYTEST_ARGS ?=
+# More than there are cores: many tests wait for processes that they have started.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(max(2, 3 * (os.cpu_count() or 1) // 2))' 2>/dev/null || echo 2)
 AIRFLOW_ARGS ?=
 DEMO_ARGS ?=
 CHAOS_ARGS ?=
@@ -54,7 +56,7 @@ demo: $(READY_FOR_DEMO) ## start a bulk email against the package's own simulato
 test: $(DEV) ## run the tests with branch coverage and its threshold (PYTEST_ARGS="-k wait")
 	@echo "== Tests, with the branch coverage of every process that they start"
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses auto $(PYTEST_ARGS)
+	$(BIN)/coverage run -m pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
 	@$(BIN)/coverage combine --quiet
 	@rm -f .coverage.*  # half a file of a process that a test killed; coverage has warned of it, once is enough
 	$(BIN)/coverage report
@@ -87,10 +89,10 @@ bench-downloads: $(DEV) ## measure the memory that the download of a large expor
 bench-dashboard: $(DEV) ## measure the dashboard: CPU of its server, and frames of its page in Chromium
 	$(BIN)/python -m benchmarks dashboard
 
-# Programs, pages and the simulator stand above or beside what waits: they know nothing of backoff.
-WITHOUT_BACKOFF := $(addprefix --ignore=tests/,browser cli dashboard examples integrations simulator)
+# What waits and repeats. backoff is imported in one place, and all else knows nothing of it.
+OF_BACKOFF := tests/wire $(wildcard tests/test_p*.py tests/test_w*.py tests/test_start*.py tests/test_r*.py tests/test_downloads.py)
 
-test-python-backoff: check-python ## run the tests of the SDK with python-backoff in the place of backoff
+test-python-backoff: check-python ## run the tests of what waits and repeats with python-backoff in the place of backoff
 	@echo "== A second environment, where python-backoff takes the place of backoff"
 	@$(PYTHON) -m venv --clear $(VENV)-python-backoff
 	@$(VENV)-python-backoff/bin/python $(INSTALL) --require-hashes -r requirements/dev.txt
@@ -99,7 +101,7 @@ test-python-backoff: check-python ## run the tests of the SDK with python-backof
 	@$(VENV)-python-backoff/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@$(VENV)-python-backoff/bin/python -c 'import importlib.metadata as m; by = m.packages_distributions()["backoff"]; \
 		print("backoff comes from", *by, m.version(by[0])); raise SystemExit(by != ["python-backoff"])'
-	$(VENV)-python-backoff/bin/python -m pytest --numprocesses auto $(WITHOUT_BACKOFF) $(PYTEST_ARGS)
+	$(VENV)-python-backoff/bin/python -m pytest --numprocesses $(WORKERS) $(OF_BACKOFF) $(PYTEST_ARGS)
 
 test-airflow: $(AIRFLOW) ## run the tests of the Airflow operator, with an Airflow of their own (AIRFLOW_ARGS="-k kill")
 	@echo "== A third environment, with Airflow: Dags run in its processes, which are killed"
