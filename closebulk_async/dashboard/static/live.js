@@ -20,6 +20,7 @@ export class Live {
     this.source = null;
     this.watchdog = 0;
     this.resting = 0;
+    this.waiting = []; // messages that came and were not handled yet
     document.addEventListener("visibilitychange", () => this.onVisibility());
   }
 
@@ -48,7 +49,18 @@ export class Live {
     this.delay = FIRST_DELAY;
     this.guard();
     this.onLink("live");
-    handle(JSON.parse(event.data));
+    this.waiting.push(() => handle(JSON.parse(event.data)));
+    if (this.waiting.length === 1) this.plan();
+  }
+
+  /** Handle one message a frame: a large state comes in parts, all at once. What is not seen has no frames. */
+  plan() {
+    const handleNext = () => {
+      this.waiting.shift()();
+      if (this.waiting.length) this.plan();
+    };
+    if (document.hidden) setTimeout(handleNext);
+    else requestAnimationFrame(handleNext);
   }
 
   guard() {

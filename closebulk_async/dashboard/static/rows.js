@@ -4,7 +4,8 @@ import { Chart, ratesOf } from "./charts.js";
 import { count, day, duration, percent, rate, shortId, title } from "./format.js";
 import { hasEnded } from "./store.js";
 
-const SLICE = 3; // milliseconds of a frame for all that is drawn: the browser needs the rest for layout and paint.
+const SLICE = 3; // milliseconds for what is drawn at a time: the browser needs the rest of a frame for layout and paint.
+const ROWS_A_FRAME = 5; // Each has to be laid out and painted: a screen of them is drawn within four frames.
 const SEEN = "contentvisibilityautostatechange"; // which rows the browser lays out, as it knows by itself
 const MARGIN = "150px";
 const template = document.getElementById("row");
@@ -233,8 +234,8 @@ export class RowList {
 
   onFrame() {
     this.frame = 0;
-    const end = performance.now() + SLICE;
-    this.drawSome(this.urgent, () => performance.now() < end);
+    let left = ROWS_A_FRAME;
+    this.drawSome(this.urgent, () => left-- > 0);
   }
 
   onIdle(deadline) {
