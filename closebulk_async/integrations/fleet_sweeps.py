@@ -9,12 +9,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from psycopg.types.json import Json
+import psycopg
 
 from closebulk_async.client import engine_of
+from closebulk_async.errors import JournalError
 from closebulk_async.integrations import fleet_tables as tables
 from closebulk_async.integrations.fleet_news import News
-from closebulk_async.integrations.fleet_rows import action_of, poll_of, restore
+from closebulk_async.integrations.fleet_rows import action_of, columns_of, poll_of, restore, without_what_it_showed
 from closebulk_async.limiter import Priority
 from closebulk_async.models import Job, JobRef, Kind
 from closebulk_async.polling import open_desks
@@ -22,7 +23,7 @@ from closebulk_async.tasks import outlast
 from closebulk_async.watching import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from psycopg.rows import DictRow
 
@@ -266,9 +267,21 @@ class Sweep:
         news = News(what="moved", ids=told, **self._place).to_text() if told else None
         if news is not None and len(news) >= LONGEST_NEWS:
             news = News(what="missed").to_text()  # everybody looks
-        written = await self._store.ask(
-            tables.WRITE_POLLS, **self._place, epoch=self._epoch, polls=Json(polls), news=news
-        )
+        return await self._write_rows(polls, news)
+
+    async def _write_rows(self, polls: Sequence[Mapping[str, Any]], news: str | None) -> bool:
+        try:
+            written = await self._store.ask(
+                tables.WRITE_POLLS, **self._place, epoch=self._epoch, news=news, **columns_of(polls)
+            )
+        except JournalError as exc:
+            if not isinstance(exc.__cause__, psycopg.DataError):
+                raise
+            # It speaks of one row, and does not say of which: each by itself, so that it spoils no other one.
+            if len(polls) == 1:
+                logger.warning("the poll of %s cannot be written down: %s", polls[0]["id"], exc)
+                return await self._write_rows([without_what_it_showed(polls[0], exc)], news)
+            return all([await self._write_rows([poll], news) for poll in polls])
         return bool(written)
 
     async def _wind_up(self) -> None:

@@ -101,11 +101,13 @@ BEGIN_SWEEP = f"""INSERT INTO closebulk.sweeps AS kept (account, kind, epoch, be
     VALUES (%(account)s, %(kind)s, 1, clock_timestamp())
     ON CONFLICT (account, kind) DO UPDATE SET epoch = kept.epoch + 1, began_at = clock_timestamp()
     RETURNING epoch, {_NOW} AS now"""  # noqa: S608 - a constant
+# Each column an array: what takes JSON apart in the database refuses a text with NUL in it, and the whole page with it.
 WRITE_POLLS = f"""WITH mine AS (SELECT epoch FROM closebulk.sweeps
         WHERE account = %(account)s AND kind = %(kind)s AND epoch = %(epoch)s),
-    polls AS (SELECT * FROM json_to_recordset(%(polls)s) AS (id text, snapshot json, meter json,
-        polled_at float8, next_poll_at float8, failures integer, silent_since float8, last_error json, failure json,
-        failed_at float8, is_final boolean)),
+    polls AS (SELECT * FROM unnest(%(id)s::text[], %(snapshot)s::json[], %(meter)s::json[], %(polled_at)s::float8[],
+        %(next_poll_at)s::float8[], %(failures)s::integer[], %(silent_since)s::float8[], %(last_error)s::json[],
+        %(failure)s::json[], %(failed_at)s::float8[], %(is_final)s::boolean[]) AS polls (id, snapshot, meter,
+        polled_at, next_poll_at, failures, silent_since, last_error, failure, failed_at, is_final)),
     written AS (UPDATE closebulk.actions SET snapshot = coalesce(polls.snapshot, actions.snapshot),
             meter = polls.meter, polled_at = polls.polled_at, next_poll_at = polls.next_poll_at,
             failures = polls.failures, silent_since = polls.silent_since, last_error = polls.last_error,
