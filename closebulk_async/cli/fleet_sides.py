@@ -107,7 +107,9 @@ def describe_status(found: Mapping[str, Any]) -> Sequence[str]:
     for row in found["actions"]:
         late = f", up to {format_seconds(row['late'])} late" if row["late"] > 1 else ""
         failing = f", {row['failing']} of them cannot be read just now" if row["failing"] else ""
-        lines.append(f"polled for {row['account']}: {row['active']} {row['kind']}{failing}{late}")
+        failed = f", {row['failed']} given up" if row["failed"] else ""
+        why = f" ({row['error']})" if row["error"] else ""
+        lines.append(f"polled for {row['account']}: {row['active']} {row['kind']}{failing}{failed}{why}{late}")
     return lines
 
 

@@ -12,7 +12,7 @@ import attrs
 import psycopg
 
 from closebulk_async.client import engine_of
-from closebulk_async.errors import JournalError
+from closebulk_async.errors import AuthenticationError, JournalError, NotFoundError
 from closebulk_async.integrations import fleet_tables as tables
 from closebulk_async.integrations.fleet_news import News
 from closebulk_async.integrations.fleet_rows import action_of, columns_of, poll_of, restore, without_what_it_showed
@@ -120,6 +120,8 @@ class Sweep:
         self._is_ending = False
         self._is_over = False
         self._is_replaced = False
+        self.is_refused = False
+        """The service does not know the key: the shift ends, for another worker may have another one."""
         self._epoch = 0
         self._looked_at = 0.0
 
@@ -153,7 +155,8 @@ class Sweep:
         policy: PollPolicy = attrs.evolve(watcher.policy, lost_after=NEVER_LOST)
         transport = engine.transport.serving(Priority.POLL)
         desks = open_desks(transport, clock=watcher.clock, policy=policy, note=self._note_end, tell=watcher.tell)
-        return Watcher(desks, clock=watcher.clock, policy=policy, tell=watcher.tell)
+        # Another worker may have a key that serves, or this one's may serve again: only what is gone is gone for all.
+        return Watcher(desks, clock=watcher.clock, policy=policy, tell=watcher.tell, hopeless=(NotFoundError,))
 
     async def _note_end(self, action: Job) -> None:
         """What moves is in the rows here; the journal is told what it must know, so that a page is one write."""
@@ -165,7 +168,7 @@ class Sweep:
     async def _look(self) -> None:
         """Take up what is active, until the shift is over."""
         ends_at, idle_since = self._clock.monotonic() + SHIFT, self._clock.monotonic()
-        while not self._stopping.is_set() and (now := self._clock.monotonic()) < ends_at:
+        while not (self._stopping.is_set() or self.is_refused) and (now := self._clock.monotonic()) < ends_at:
             self._is_due.clear()
             await self._take_up()
             if self._keepers:
@@ -230,6 +233,9 @@ class Sweep:
         keeper.next_poll_at = keeper.watch.next_poll_at
         self._dirty[keeper.watch.ref.id] = keeper
         self._is_dirty.set()
+        if keeper.watch.failures and isinstance(keeper.watch.last_error, AuthenticationError):
+            self.is_refused = True
+            self._is_due.set()
         if self._is_ending:
             keeper.watch.leave(keeper)
             self._is_answered.set()

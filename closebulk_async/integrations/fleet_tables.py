@@ -88,9 +88,14 @@ ACTIVE_WITHOUT_JOB = """SELECT account, kind FROM (SELECT DISTINCT account, kind
         WHERE NOT is_final AND failure IS NULL) AS active
     WHERE NOT EXISTS (SELECT 1 FROM procrastinate_jobs WHERE status IN ('todo', 'doing')
         AND lock = 'closebulk sweep ' || account || ' ' || kind)"""
-COUNT_ACTIONS = f"""SELECT account, kind, count(*) AS active, count(*) FILTER (WHERE failures > 0) AS failing,
-        coalesce(max({_NOW} - next_poll_at) FILTER (WHERE next_poll_at < {_NOW}), 0) AS late
-    FROM closebulk.actions WHERE NOT is_final AND failure IS NULL GROUP BY account, kind"""  # noqa: S608 - constants
+# What was never polled is due since it is there.
+COUNT_ACTIONS = f"""SELECT account, kind, count(*) FILTER (WHERE failure IS NULL) AS active,
+        count(*) FILTER (WHERE failure IS NULL AND failures > 0) AS failing,
+        count(*) FILTER (WHERE failure IS NOT NULL) AS failed,
+        coalesce(max({_NOW} - coalesce(next_poll_at, registered_at)) FILTER (WHERE failure IS NULL
+            AND coalesce(next_poll_at, registered_at) < {_NOW}), 0) AS late,
+        (array_agg(coalesce(failure, last_error)) FILTER (WHERE failure IS NOT NULL OR failures > 0))[1] AS error
+    FROM closebulk.actions WHERE NOT is_final GROUP BY account, kind"""  # noqa: S608 - constants
 PRUNE_ACTIONS = f"""DELETE FROM closebulk.actions WHERE (is_final OR failure IS NOT NULL)
     AND registered_at < {_NOW} - %(keep)s AND changed_at < {_NOW} - %(keep)s"""  # noqa: S608 - constants
 

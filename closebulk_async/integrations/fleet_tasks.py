@@ -22,6 +22,7 @@ from closebulk_async.models import Kind
 if TYPE_CHECKING:
     from procrastinate import App
     from procrastinate.jobs import Job as Task
+    from procrastinate.types import TimeDeltaParams
     from psycopg import AsyncConnection
 
     from closebulk_async.clock import Clock
@@ -57,6 +58,10 @@ RESTART_AFTER = 0.5
 
 NO_CLIENT = 15.0
 """Seconds between two tries to make a client that cannot be made."""
+
+REFUSED = 3
+"""Seconds until a shift of polls that ended because the key was refused is anybody's: who has the same key asks no
+oftener."""
 
 LONGEST_DOUBT = 60
 """Seconds between two looks for a start in doubt, at most."""
@@ -183,7 +188,7 @@ class Tasks:
             stopping=self._stopping,
         )
         if await sweep.run():
-            await self._defer_sweep(account, kind)
+            await self._defer_sweep(account, kind, later=REFUSED if sweep.is_refused else 0)
 
     async def _do_without_client(self, account: str, kind: Kind, error: Exception) -> None:
         """Tell those who wait why nothing comes, and let it be tried again a little later."""
@@ -200,11 +205,13 @@ class Tasks:
         with suppress(AlreadyEnqueued):
             await task.configure(lock=lock, queueing_lock=lock, connection=connection).defer_async(start_id=id)
 
-    async def _defer_sweep(self, account: str, kind: Kind) -> None:
+    async def _defer_sweep(self, account: str, kind: Kind, *, later: int = 0) -> None:
         lock = _sweep_lock(account, kind)
         task = self._app.tasks["closebulk:sweep"]
         with suppress(AlreadyEnqueued):
-            await task.configure(lock=lock, queueing_lock=lock).defer_async(account=account, kind=str(kind))
+            at: TimeDeltaParams | None = {"seconds": later} if later else None
+            configured = task.configure(lock=lock, queueing_lock=lock, schedule_in=at)
+            await configured.defer_async(account=account, kind=str(kind))
 
 
 def _sweep_lock(account: str, kind: Kind) -> str:

@@ -19,6 +19,7 @@ from closebulk_async.clock import Clock, SystemClock
 from closebulk_async.errors import InvalidRequestError
 from closebulk_async.integrations import fleet_tables as tables
 from closebulk_async.integrations.fleet_accounts import Accounts, ClientFactory
+from closebulk_async.integrations.fleet_errors import error_from_json
 from closebulk_async.integrations.fleet_news import News, Newsroom
 from closebulk_async.integrations.fleet_rows import action_of
 from closebulk_async.integrations.fleet_starts import CLASSES, ref_of
@@ -32,7 +33,7 @@ from closebulk_async.streams import Stream
 from closebulk_async.waiting import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
 
     from psycopg import AsyncConnection
 
@@ -204,7 +205,7 @@ class Fleet:
         return {
             "workers": [dict(row) for row in await self._store.ask(tables.WORKERS)],
             "starts": [dict(row) for row in await self._store.ask(tables.COUNT_STARTS)],
-            "actions": [dict(row) for row in await self._store.ask(tables.COUNT_ACTIONS)],
+            "actions": [_describe(row) for row in await self._store.ask(tables.COUNT_ACTIONS)],
         }
 
     # For workers ----------------------------------------------------------------------------------------------------
@@ -268,6 +269,12 @@ class Fleet:
     async def _urge(self, ref: JobRef[Any], account: str) -> None:
         place = {"account": account, "kind": str(ref.kind)}
         await self._store.ask(tables.URGE, **place, ids=[ref.id], news=News(what="due", **place).to_text())
+
+
+def _describe(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of the actions of a kind; of the errors one is enough, as a text."""
+    error = row["error"]
+    return {**row, "error": None if error is None else str(error_from_json(error))}
 
 
 def make_app(conninfo: str) -> App:
