@@ -67,6 +67,7 @@ def work(*, concurrency: int, as_json: bool) -> ExitCode:
 
     async def run() -> None:
         async with open_fleet() as fleet:
+            await fleet.client()  # who has no key learns of it now, and not from starts that fail
             if as_json:
                 print_json({"works": True})
             complain("working; Ctrl-C or SIGTERM ends it once what runs is finished")

@@ -124,6 +124,8 @@ WRITE_POLLS = f"""WITH mine AS (SELECT epoch FROM closebulk.sweeps
     FROM mine"""  # noqa: S608 - constants
 
 LACKS_ENGINE = "SELECT to_regclass('procrastinate_jobs') IS NULL AS lacks"
+IS_OLD_ENGINE = "SELECT to_regclass('procrastinate_workers') IS NULL AS is_old"
+"""Whether its tables are those of procrastinate before 3.0, which knows no workers."""
 WORKERS = """SELECT id, extract(epoch FROM now() - last_heartbeat)::float8 AS silent_for,
     (SELECT count(*) FROM procrastinate_jobs WHERE worker_id = procrastinate_workers.id AND status = 'doing') AS jobs
     FROM procrastinate_workers ORDER BY id"""

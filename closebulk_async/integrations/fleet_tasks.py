@@ -148,7 +148,8 @@ class Tasks:
                     stalled_worker_timeout=STALLED_AFTER * 5,
                 )
             except Exception as exc:  # noqa: BLE001 - whatever it is, a worker that is down helps nobody
-                logger.warning("a worker of the fleet failed, and begins anew: %s", exc)
+                # The engine's own errors say nothing: what they come from does.
+                logger.warning("a worker of the fleet failed, and begins anew: %s", exc.__cause__ or exc)
             await asyncio.sleep(RESTART_AFTER)
 
     # Tasks ----------------------------------------------------------------------------------------------------------

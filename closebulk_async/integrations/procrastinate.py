@@ -57,7 +57,8 @@ class Fleet:
     by its name: `lambda account, **wiring: CloseBulk(key_of(account), **wiring)`. The name stands in all rows, and a
     key in none. The tasks are registered on the app at once, under `closebulk:`.
 
-    Who only starts and waits opens it (`async with fleet:`), workers call `work`. When a worker is killed, others go on
+    Who only starts and waits opens it (`async with fleet:`), workers call `work`. To open it raises JournalError where
+    the tables are missing or of another version. When a worker is killed, others go on
     within 15 seconds; when PostgreSQL is away, all wait for it. What a start promises stands at `start`.
     """
 
@@ -97,6 +98,7 @@ class Fleet:
             self._newsroom = Newsroom(pool)
             self._accounts = Accounts(self._factory, pool, clock=self._clock)
             stack.push_async_callback(self._accounts.aclose)
+            await self._store.check()
             self._offset = await self._store.offset()
             await self._newsroom.open()
             stack.push_async_callback(self._newsroom.aclose)

@@ -71,3 +71,12 @@ async def test_what_has_an_option_is_not_hidden_in_an_object(fleet_stage: FleetS
     asked = await run("fleet", "start", "email", "--with", '{"s_query": {}}', "--yes", env=env_of(fleet_stage))
     assert asked.code == 2
     assert "s_query" in asked.err or "--query" in asked.err
+
+
+async def test_a_worker_without_a_key_does_not_begin(fleet_stage: FleetStage) -> None:
+    """It is wrong usage, and it never says that it works."""
+    env = {name: value for name, value in env_of(fleet_stage).items() if name != "CLOSE_API_KEY"}
+    asked = await run("fleet", "worker", env=env)
+    assert asked.code == 2
+    assert "key" in asked.err
+    assert "working" not in asked.err
