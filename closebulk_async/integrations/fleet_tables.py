@@ -30,6 +30,8 @@ TABLES: tuple[str, ...] = (
     """CREATE TABLE closebulk.sweeps (
         account text NOT NULL, kind text NOT NULL, epoch bigint NOT NULL, began_at timestamptz NOT NULL,
         PRIMARY KEY (account, kind))""",
+    # The engine's table of workers does not say what they work on, and others may use the same engine.
+    "CREATE TABLE closebulk.workers (id bigint PRIMARY KEY, queue text NOT NULL)",
 )
 
 _NOW = "extract(epoch FROM clock_timestamp())::float8"
@@ -126,7 +128,10 @@ WRITE_POLLS = f"""WITH mine AS (SELECT epoch FROM closebulk.sweeps
 LACKS_ENGINE = "SELECT to_regclass('procrastinate_jobs') IS NULL AS lacks"
 IS_OLD_ENGINE = "SELECT to_regclass('procrastinate_workers') IS NULL AS is_old"
 """Whether its tables are those of procrastinate before 3.0, which knows no workers."""
-WORKERS = """SELECT id, extract(epoch FROM now() - last_heartbeat)::float8 AS silent_for,
-    (SELECT count(*) FROM procrastinate_jobs WHERE worker_id = procrastinate_workers.id AND status = 'doing') AS jobs
-    FROM procrastinate_workers ORDER BY id"""
+ENTER_WORKER = """WITH gone AS (DELETE FROM closebulk.workers WHERE id NOT IN (SELECT id FROM procrastinate_workers))
+    INSERT INTO closebulk.workers (id, queue) VALUES (%(id)s, %(queue)s) ON CONFLICT (id) DO NOTHING"""
+WORKERS = """SELECT id, queue, extract(epoch FROM clock_timestamp() - last_heartbeat)::float8 AS silent_for,
+    (SELECT count(*) FROM procrastinate_jobs WHERE worker_id = workers.id AND status = 'doing') AS jobs
+    FROM procrastinate_workers JOIN closebulk.workers USING (id)
+    WHERE queue = ANY(%(queues)s) AND last_heartbeat > clock_timestamp() - make_interval(secs => %(heard)s) ORDER BY id"""
 """The engine has no function that lists its workers."""

@@ -202,10 +202,13 @@ class Fleet:
         return action
 
     async def status(self) -> dict[str, Any]:
-        """What the fleet does, as JSON: its workers, starts by their states, active actions and how late polls are."""
+        """What the fleet does, as JSON: its workers that live, starts by their states, and the actions that have not ended.
+
+        Of those: how many are polled, how late that is, how many of the polls fail, and how many are given up.
+        """
         self._check_open()
         return {
-            "workers": [dict(row) for row in await self._store.ask(tables.WORKERS)],
+            "workers": [dict(row) for row in await self._tasks.workers()],
             "starts": [dict(row) for row in await self._store.ask(tables.COUNT_STARTS)],
             "actions": [_describe(row) for row in await self._store.ask(tables.COUNT_ACTIONS)],
         }
