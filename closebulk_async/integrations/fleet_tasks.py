@@ -225,7 +225,10 @@ class Tasks:
             clock=self._clock,
             stopping=self._stopping,
         )
-        if await sweep.run():
+        is_left = await sweep.run()
+        if sweep.is_refused:
+            self._accounts.doubt(account)
+        if is_left:
             await self._defer_sweep(account, kind, later=REFUSED if sweep.is_refused else 0)
 
     async def _do_without_client(self, account: str, kind: Kind, error: Exception) -> None:

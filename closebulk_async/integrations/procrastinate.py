@@ -16,7 +16,7 @@ except ImportError as exc:
     raise ImportError(message, name=exc.name) from exc
 
 from closebulk_async.clock import Clock, SystemClock
-from closebulk_async.errors import InvalidRequestError
+from closebulk_async.errors import AuthenticationError, InvalidRequestError
 from closebulk_async.integrations import fleet_tables as tables
 from closebulk_async.integrations.fleet_accounts import Accounts, ClientFactory
 from closebulk_async.integrations.fleet_errors import error_from_json
@@ -33,7 +33,7 @@ from closebulk_async.streams import Stream
 from closebulk_async.waiting import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
     from psycopg import AsyncConnection
 
@@ -55,7 +55,7 @@ class Fleet:
     `app` is a `procrastinate.App` with an asynchronous psycopg connector, or how to connect to a database (as libpq
     takes it) in which `closebulk fleet init` has made the tables. `client_factory` makes the client of an organization
     by its name: `lambda account, **wiring: CloseBulk(key_of(account), **wiring)`. The name stands in all rows, and a
-    key in none. The tasks are registered on the app at once, under `closebulk:`.
+    key in none. It is asked again when Close has refused a key, so that a new one needs no new process. The tasks are registered on the app at once, under `closebulk:`.
 
     Who only starts and waits opens it (`async with fleet:`), workers call `work`. To open it raises JournalError where
     the tables are missing or of another version. When a worker is killed, others go on
@@ -184,20 +184,17 @@ class Fleet:
 
     async def get(self, ref: ActionLike[Any], *, account: str = "default") -> Job:
         """The action as it is now, read from Close."""
-        client = await self.client(account)
-        return cast("Job", await client.get(to_ref(ref)))
+        return await self._call(account, lambda client: client.get(to_ref(ref)))
 
     async def pause(self, ref: ActionLike[Any], *, account: str = "default") -> Job:
         """Pause an action, as `CloseBulk.pause` does; whoever waits for it hears of that soon."""
-        client = await self.client(account)
-        action = cast("Job", await client.pause(to_ref(ref)))
+        action = await self._call(account, lambda client: client.pause(to_ref(ref)))
         await self._urge(action.ref, account)
         return action
 
     async def resume(self, ref: ActionLike[Any], *, account: str = "default") -> Job:
         """Let a paused action go on."""
-        client = await self.client(account)
-        action = cast("Job", await client.resume(to_ref(ref)))
+        action = await self._call(account, lambda client: client.resume(to_ref(ref)))
         await self._urge(action.ref, account)
         return action
 
@@ -236,6 +233,14 @@ class Fleet:
         self._tasks.stop()
 
     # Parts ----------------------------------------------------------------------------------------------------------
+
+    async def _call(self, account: str, call: Callable[[CloseBulk], Awaitable[Any]]) -> Job:
+        client = await self.client(account)
+        try:
+            return cast("Job", await call(client))
+        except AuthenticationError:
+            self._accounts.doubt(account)
+            raise
 
     def _check_open(self) -> None:
         if self._stack is None:
