@@ -92,6 +92,8 @@ class SharedLine(FarLine):
     """How often in a row it was found that nobody else had written."""
     mine: int = 0
     """Places that this process is known to hold, by what is kept."""
+    was_late: bool = False
+    """The time of the latest places had passed before the store said that they are taken."""
     slot: Priority | None = None
     """For whom a place is reserved before its time."""
     slot_alarm: Alarm | None = None
@@ -163,8 +165,16 @@ class SharedLimiter(FarLimiter[SharedLine]):
                 line.mine = shared.mine
                 del line.news[:news]
                 break
+        is_late = bool(places) and self._now() > began + AHEAD
+        # This process was stopped before the answer came. Where that is so twice in a row, it is the store that is slow,
+        # and who gave back every place would never have one.
+        gives_back = is_late and not line.was_late
+        line.was_late = is_late
         for wait, priority in places:
-            self._hand_out(line, priority, began + wait)
+            if gives_back and self._now() > began + wait + AHEAD:
+                self._give_back(line)
+            else:
+                self._hand_out(line, priority, began + wait)
         self._refuse_late(line, [waiter for _, waiter in wanted])
 
     def _is_due(self, news: Sequence[tuple[float, Sight | None]]) -> bool:
@@ -204,10 +214,15 @@ class SharedLimiter(FarLimiter[SharedLine]):
         line.slot = line.slot_alarm = None
         if self._now() <= at + AHEAD:
             self._let_go(line, priority)
-        else:  # this process was stopped meanwhile, and the place was another window's
-            self.learn(line.group, Sight(was_sent=False))
+        else:  # this process was stopped meanwhile
+            self._give_back(line)
         if line.waiting or line.news:
             self._stir(line)
+
+    def _give_back(self, line: SharedLine) -> None:
+        """A place whose time has passed was another window's: by now others have been told that nobody holds it."""
+        self.learn(line.group, Sight(was_sent=False))
+        self._stir(line)
 
     async def _read(self, line: SharedLine) -> Record:
         asked = self._now()

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from closebulk_async.incoming import Fetcher
+    from closebulk_async.auth import Auth
     from closebulk_async.settings import Settings
 
 __all__ = ["Delivery", "Patience", "Transport"]
@@ -89,6 +90,11 @@ class Transport:
     def retry(self) -> RetryPolicy:
         """The policy of all requests that are given none of their own."""
         return self._settings.retry
+
+    @property
+    def auth(self) -> Auth:
+        """Who the client is to the service."""
+        return self._settings.auth
 
     @property
     def base_url(self) -> str:

@@ -304,7 +304,7 @@ class Watch(Target):
         self.polled_at = max(self.polled_at, asked_at)
         self.last_error = error
         is_expected = isinstance(error, NotFoundError) and watcher.is_settling(self.ref)
-        if isinstance(error, ClientClosedError) or (isinstance(error, HOPELESS) and not is_expected):
+        if isinstance(error, ClientClosedError) or (isinstance(error, watcher.hopeless) and not is_expected):
             self.fail(error)
             return
         # Before the first good poll there is no progress that could show it.

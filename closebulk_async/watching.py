@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 from closebulk_async.clock import Alarm, Alarms, Clock
 from closebulk_async.errors import ClientClosedError
 from closebulk_async.telemetry import Telling, WebhookReceived
-from closebulk_async.watches import Watch
+from closebulk_async.watches import HOPELESS, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from closebulk_async.errors import CloseBulkError
     from closebulk_async.models import Job, JobRef, Kind
     from closebulk_async.policy import PollPolicy
     from closebulk_async.polling import AnyDesk
@@ -38,11 +39,13 @@ class Watcher:
         clock: Clock,
         policy: PollPolicy,
         tell: Telling = Telling(()),  # noqa: B008 - holds nothing
+        hopeless: tuple[type[CloseBulkError], ...] = HOPELESS,
     ) -> None:
-        """Watch nothing yet. `desks` are where the polls of each kind are asked for."""
+        """Watch nothing yet. `desks` are where the polls of each kind are asked for; `hopeless` ends a watch at once."""
         self.clock = clock
         self.policy = policy
         self.tell = tell
+        self.hopeless = hopeless
         self.alarms = Alarms(clock)
         self._desks = desks
         self._started: dict[JobRef[Any], float] = {}

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 
 from closebulk_async import BulkEmail, CloseBulk, JobRef
@@ -25,7 +26,7 @@ from tests.stage import create
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from closebulk_async.shared_limiter import SharedLimiter
+    from closebulk_async.shared_limiter import Record, SharedLimiter
 
 GROUP = "GET /bulk_action/email/"
 POSTS = "POST /bulk_action/email/"
@@ -353,6 +354,27 @@ async def test_a_process_that_was_stopped_does_not_use_an_old_place(clock: FakeC
     assert shelf.rows == {}
 
 
+async def test_a_process_that_was_stopped_while_it_reserved_uses_no_old_place() -> None:
+    """Those that the answer brings are of a window that is over: they are given back, and others are taken."""
+    late = LateClock()
+    shelf = StoppingShelf(late)
+    limiter = shelf.limiter()
+    await ask(limiter, shows(100, limit=100))
+    await written(late)
+    shelf.stops = 30
+    await asyncio.gather(*(enter(limiter) for _ in range(5)))
+    assert shelf.rows[GROUP].written_at >= shelf.ahead + 30
+
+
+async def test_a_store_that_is_slow_starves_nobody(clock: FakeClock) -> None:
+    """Each answer comes after the time of its places, and they are used all the same, from the second one on."""
+    shelf = Shelf(clock, latency=1.5)
+    limiter = shelf.limiter()
+    for _ in range(5):
+        await ask(limiter, Sight())
+    assert clock.monotonic() <= 5 * 2 * 2 * 1.5
+
+
 class LateClock(FakeClock):
     """Its time may have passed before anybody was woken, as in a process that was stopped."""
 
@@ -363,6 +385,21 @@ class LateClock(FakeClock):
     def monotonic(self) -> float:
         """What has passed unnoticed counts."""
         return super().monotonic() + self.passed
+
+
+@attrs.define
+class StoppingShelf(Shelf):
+    """Whoever writes to it is stopped for `stops` seconds before he has the answer, once."""
+
+    stops: float = 0.0
+
+    async def swap(self, group: str, text: str, *, seen: str | None, token: str) -> Record:
+        """As `Store.swap`."""
+        shown = await super().swap(group, text, seen=seen, token=token)
+        assert isinstance(self.clock, LateClock)
+        self.clock.passed += self.stops
+        self.stops = 0.0
+        return shown
 
 
 async def test_closing_leaves_nothing(clock: FakeClock, shelf: Shelf) -> None:

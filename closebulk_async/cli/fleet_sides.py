@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar, cast
 
 import attrs
 
@@ -18,7 +19,7 @@ from closebulk_async.cli.texts import format_seconds
 from closebulk_async.cli.views import choose_view, print_json
 from closebulk_async.client import CloseBulk
 from closebulk_async.counting import Preview
-from closebulk_async.errors import AmbiguousStartError, InvalidRequestError
+from closebulk_async.errors import AmbiguousStartError, CloseBulkError, InvalidRequestError
 from closebulk_async.integrations.fleet_setup import prepare
 from closebulk_async.integrations.procrastinate import Fleet
 from closebulk_async.models import JobRef
@@ -26,6 +27,12 @@ from closebulk_async.waiting import Wait
 
 LATE = 60.0
 """Seconds by which a poll may be late before something is wrong: more than a worker that died costs."""
+
+
+NOBODY_AFTER = 3.0
+"""Seconds after which a start that is still not begun is worth a look for workers."""
+
+T = TypeVar("T")
 
 
 def read_database() -> str:
@@ -67,6 +74,7 @@ def work(*, concurrency: int, as_json: bool) -> ExitCode:
 
     async def run() -> None:
         async with open_fleet() as fleet:
+            await fleet.client()  # who has no key learns of it now, and not from starts that fail
             if as_json:
                 print_json({"works": True})
             complain("working; Ctrl-C or SIGTERM ends it once what runs is finished")
@@ -100,14 +108,16 @@ def describe_status(found: Mapping[str, Any]) -> Sequence[str]:
     """A line for each thing that can be said."""
     lines = [f"workers: {len(found['workers'])}"]
     lines += [
-        f"  {row['id']}: {row['jobs']} tasks, last sign of life {format_seconds(row['silent_for'])} ago"
+        f"  {row['id']} ({row['queue']}): {row['jobs']} tasks, last sign of life {format_seconds(row['silent_for'])} ago"
         for row in found["workers"]
     ]
     lines += [f"starts of {row['account']}: {row['count']} {row['state']}" for row in found["starts"]]
     for row in found["actions"]:
         late = f", up to {format_seconds(row['late'])} late" if row["late"] > 1 else ""
         failing = f", {row['failing']} of them cannot be read just now" if row["failing"] else ""
-        lines.append(f"polled for {row['account']}: {row['active']} {row['kind']}{failing}{late}")
+        failed = f", {row['failed']} given up" if row["failed"] else ""
+        why = f" ({row['error']})" if row["error"] else ""
+        lines.append(f"polled for {row['account']}: {row['active']} {row['kind']}{failing}{failed}{why}{late}")
     return lines
 
 
@@ -169,6 +179,23 @@ def watch(refs: Sequence[JobRef[Any]], *, account: str, timeout: float | None, a
 # Starting -------------------------------------------------------------------------------------------------------------
 
 
+async def _tell_if_nobody_works(fleet: Fleet, start: Awaitable[T]) -> T:
+    """What the start comes to; where that takes long because there is no worker, that is said."""
+
+    async def look() -> None:
+        await asyncio.sleep(NOBODY_AFTER)
+        with suppress(CloseBulkError):  # that the database is away is the start's to tell
+            if not (await fleet.status())["workers"]:
+                complain("no worker of this fleet is there: the start waits for a `closebulk fleet worker`")
+
+    looking = asyncio.create_task(look())
+    try:
+        return await start
+    finally:
+        looking.cancel()
+        await asyncio.wait({looking})
+
+
 @attrs.define(kw_only=True)
 class FleetLaunch(Launch):
     """One run of `closebulk fleet start`."""
@@ -179,7 +206,9 @@ class FleetLaunch(Launch):
         common = self.common
         async with open_fleet() as fleet:
             try:
-                action = await fleet.start(self.kind, account=self.account, **self.keywords)
+                action = await _tell_if_nobody_works(
+                    fleet, fleet.start(self.kind, account=self.account, **self.keywords)
+                )
             except AmbiguousStartError as exc:
                 complain(f"{exc}; the fleet goes on to find out", error=exc)
                 return ExitCode.UNKNOWN

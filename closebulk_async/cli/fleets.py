@@ -56,7 +56,8 @@ def worker(
 ) -> int:
     """Be a worker of the fleet until SIGTERM or Ctrl-C, and finish then what runs.
 
-    Any number may run, on any number of machines. What one leaves undone, however it ends, others take over.
+    Any number may run, on any number of machines. What one leaves undone, however it ends, others take over. It begins
+    only with a key: CLOSE_API_KEY, or a profile, which --profile chooses.
     """
     if (code := _missing_extra()) is not None:
         return code

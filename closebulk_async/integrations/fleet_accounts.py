@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
+import attrs
+
+from closebulk_async.auth import ApiKey, BearerToken
+from closebulk_async.client import engine_of
+from closebulk_async.errors import CloseBulkError
 from closebulk_async.integrations.postgres import PostgresJournal
 from closebulk_async.integrations.postgres_limiter import PostgresLimiter, hash_key
 
@@ -14,6 +19,14 @@ if TYPE_CHECKING:
 
     from closebulk_async.client import CloseBulk
     from closebulk_async.clock import Clock
+
+
+@attrs.frozen
+class _Known:
+    """A client, and by what it was known to the service when it was made."""
+
+    client: CloseBulk
+    credential: str | None = attrs.field(repr=False)
 
 
 class ClientFactory(Protocol):
@@ -32,21 +45,35 @@ class Accounts:
         self._pool = pool
         self._clock = clock
         self._opening = asyncio.Lock()
-        self._clients: dict[str, CloseBulk] = {}
+        self._clients: dict[str, _Known] = {}
+        self._doubted: set[str] = set()
         self._last_first = AsyncExitStack()
         self.journal = PostgresJournal(pool)
 
     async def client(self, account: str) -> CloseBulk:
         """The open client of an organization. Raises what the factory raises."""
         async with self._opening:
-            if account not in self._clients:
-                # All processes of the fleet know the key by this name, whatever makes it.
-                name = hash_key(account, base_url="account")
-                limiter = PostgresLimiter(self._pool, key_hash=name, clock=self._clock)
-                client = self._factory(account, journal=self.journal, limiter=limiter)
-                self._last_first.push_async_callback(limiter.aclose)
-                self._clients[account] = await self._last_first.enter_async_context(client)
-            return self._clients[account]
+            known = self._clients.get(account)
+            if known is None or account in self._doubted:
+                known = self._clients[account] = await self._make(account, known)
+                self._doubted.discard(account)
+            return known.client
+
+    def doubt(self, account: str) -> None:
+        """The service has refused the key: let the factory be asked again when the client is needed next."""
+        self._doubted.add(account)
+
+    async def _make(self, account: str, known: _Known | None) -> _Known:
+        limiter = PostgresLimiter(self._pool, key_hash=hash_key(account, base_url="account"), clock=self._clock)
+        client = self._factory(account, journal=self.journal, limiter=limiter)
+        limiter.serve(_name_of_budget(client, account))
+        made = _Known(client, _credential_of(client))
+        if known is not None and made.credential == known.credential:
+            return known  # it was never opened: the one before goes on
+        self._last_first.push_async_callback(limiter.aclose)
+        # The one before, if there was one, stays open: somebody may be about to use it.
+        await self._last_first.enter_async_context(client)
+        return made
 
     async def aclose(self) -> None:
         """Close the clients, and the journal after them."""
@@ -55,3 +82,21 @@ class Accounts:
             await self._last_first.aclose()
         finally:
             await self.journal.aclose()
+
+
+def _name_of_budget(client: CloseBulk, account: str) -> str:
+    """Of a key its hash, so that whoever else has the key shares its budget; tokens of a grant change, and have a name.
+
+    All processes of a fleet know the grant by the account; others use `hash_key(f"account {account}", base_url=...)`.
+    """
+    transport = engine_of(client).transport
+    match transport.auth:
+        case ApiKey(key=secret) | BearerToken(token=secret):
+            return hash_key(secret, base_url=transport.base_url)
+    return hash_key(f"account {account}", base_url=transport.base_url)
+
+
+def _credential_of(client: CloseBulk) -> str | None:
+    with suppress(CloseBulkError):  # of a grant that has no token yet
+        return engine_of(client).transport.auth.header()
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -13,7 +14,7 @@ from closebulk_async.pace import Pace
 from closebulk_async.progress import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from closebulk_async.watches import Watch
 
@@ -92,3 +93,27 @@ def poll_of(watch: Watch, offset: Offset, *, shown: Job | None, next_poll_at: fl
         "failed_at": None if failure is None else offset.there(watch.polled_at),
         "is_final": watch.is_fresh and action is not None and action.is_final,
     }
+
+
+def columns_of(polls: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The same for many, as arrays: one for each column."""
+    return {name: [_cell(poll[name]) for poll in polls] for name in polls[0]}
+
+
+def without_what_it_showed(poll: Mapping[str, Any], error: Exception) -> dict[str, Any]:
+    """In the place of a poll that the database refuses: a bad one, which says why."""
+    return {
+        **poll,
+        "snapshot": None,
+        "meter": None,
+        "failures": poll["failures"] + 1,
+        "silent_since": poll["silent_since"] or poll["polled_at"],
+        "last_error": error_to_json(error),
+        "failure": None,
+        "failed_at": None,
+        "is_final": False,
+    }
+
+
+def _cell(value: Any) -> Any:  # noqa: ANN401 - of whatever type the column is
+    return json.dumps(value) if isinstance(value, dict) else value

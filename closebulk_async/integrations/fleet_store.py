@@ -11,7 +11,14 @@ from psycopg_pool import PoolClosed, PoolTimeout
 
 from closebulk_async.integrations import fleet_tables as tables
 from closebulk_async.integrations.fleet_rows import Offset
-from closebulk_async.integrations.postgres_sessions import advise, conninfo_of, describe, unusable
+from closebulk_async.integrations.postgres_sessions import (
+    RUN_INIT,
+    advise,
+    check_version,
+    conninfo_of,
+    describe,
+    unusable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -73,6 +80,24 @@ class Store:
         began = self._clock.monotonic()
         (row,) = await self.ask(tables.CLOCK)
         return Offset(row["now"] - (began + self._clock.monotonic()) / 2)
+
+    async def check(self) -> None:
+        """Raises JournalError where the tables of a fleet or of its engine are missing, or are of another version."""
+        place = describe(await conninfo_of(self.pool))
+
+        async def run(connection: AsyncConnection[Any]) -> tuple[bool, bool]:
+            cursor = connection.cursor(row_factory=dict_row)
+            await check_version(cursor, place)
+            (lacks,) = await (await cursor.execute(tables.LACKS_ENGINE)).fetchall()
+            (old,) = await (await cursor.execute(tables.IS_OLD_ENGINE)).fetchall()
+            return lacks["lacks"], old["is_old"]
+
+        lacks_engine, is_old = await self.do(run)
+        if lacks_engine:
+            raise unusable(place, "it has no tables of procrastinate", advice=RUN_INIT)
+        if is_old:
+            reason = "its tables of procrastinate are older than version 3.0"
+            raise unusable(place, reason, advice="update them as the release notes of procrastinate say")
 
     async def _error(self, error: BaseException) -> Exception:
         place = describe(await conninfo_of(self.pool))

@@ -9,12 +9,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from psycopg.types.json import Json
+import psycopg
 
 from closebulk_async.client import engine_of
+from closebulk_async.errors import AuthenticationError, JournalError, NotFoundError
 from closebulk_async.integrations import fleet_tables as tables
 from closebulk_async.integrations.fleet_news import News
-from closebulk_async.integrations.fleet_rows import action_of, poll_of, restore
+from closebulk_async.integrations.fleet_rows import action_of, columns_of, poll_of, restore, without_what_it_showed
 from closebulk_async.limiter import Priority
 from closebulk_async.models import Job, JobRef, Kind
 from closebulk_async.polling import open_desks
@@ -22,7 +23,7 @@ from closebulk_async.tasks import outlast
 from closebulk_async.watching import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from psycopg.rows import DictRow
 
@@ -119,6 +120,8 @@ class Sweep:
         self._is_ending = False
         self._is_over = False
         self._is_replaced = False
+        self.is_refused = False
+        """The service does not know the key: the shift ends, for another worker may have another one."""
         self._epoch = 0
         self._looked_at = 0.0
 
@@ -152,7 +155,8 @@ class Sweep:
         policy: PollPolicy = attrs.evolve(watcher.policy, lost_after=NEVER_LOST)
         transport = engine.transport.serving(Priority.POLL)
         desks = open_desks(transport, clock=watcher.clock, policy=policy, note=self._note_end, tell=watcher.tell)
-        return Watcher(desks, clock=watcher.clock, policy=policy, tell=watcher.tell)
+        # Another worker may have a key that serves, or this one's may serve again: only what is gone is gone for all.
+        return Watcher(desks, clock=watcher.clock, policy=policy, tell=watcher.tell, hopeless=(NotFoundError,))
 
     async def _note_end(self, action: Job) -> None:
         """What moves is in the rows here; the journal is told what it must know, so that a page is one write."""
@@ -164,7 +168,7 @@ class Sweep:
     async def _look(self) -> None:
         """Take up what is active, until the shift is over."""
         ends_at, idle_since = self._clock.monotonic() + SHIFT, self._clock.monotonic()
-        while not self._stopping.is_set() and (now := self._clock.monotonic()) < ends_at:
+        while not (self._stopping.is_set() or self.is_refused) and (now := self._clock.monotonic()) < ends_at:
             self._is_due.clear()
             await self._take_up()
             if self._keepers:
@@ -229,6 +233,9 @@ class Sweep:
         keeper.next_poll_at = keeper.watch.next_poll_at
         self._dirty[keeper.watch.ref.id] = keeper
         self._is_dirty.set()
+        if keeper.watch.failures and isinstance(keeper.watch.last_error, AuthenticationError):
+            self.is_refused = True
+            self._is_due.set()
         if self._is_ending:
             keeper.watch.leave(keeper)
             self._is_answered.set()
@@ -266,9 +273,21 @@ class Sweep:
         news = News(what="moved", ids=told, **self._place).to_text() if told else None
         if news is not None and len(news) >= LONGEST_NEWS:
             news = News(what="missed").to_text()  # everybody looks
-        written = await self._store.ask(
-            tables.WRITE_POLLS, **self._place, epoch=self._epoch, polls=Json(polls), news=news
-        )
+        return await self._write_rows(polls, news)
+
+    async def _write_rows(self, polls: Sequence[Mapping[str, Any]], news: str | None) -> bool:
+        try:
+            written = await self._store.ask(
+                tables.WRITE_POLLS, **self._place, epoch=self._epoch, news=news, **columns_of(polls)
+            )
+        except JournalError as exc:
+            if not isinstance(exc.__cause__, psycopg.DataError):
+                raise
+            # It speaks of one row, and does not say of which: each by itself, so that it spoils no other one.
+            if len(polls) == 1:
+                logger.warning("the poll of %s cannot be written down: %s", polls[0]["id"], exc)
+                return await self._write_rows([without_what_it_showed(polls[0], exc)], news)
+            return all([await self._write_rows([poll], news) for poll in polls])
         return bool(written)
 
     async def _wind_up(self) -> None:

@@ -30,6 +30,8 @@ TABLES: tuple[str, ...] = (
     """CREATE TABLE closebulk.sweeps (
         account text NOT NULL, kind text NOT NULL, epoch bigint NOT NULL, began_at timestamptz NOT NULL,
         PRIMARY KEY (account, kind))""",
+    # The engine's table of workers does not say what they work on, and others may use the same engine.
+    "CREATE TABLE closebulk.workers (id bigint PRIMARY KEY, queue text NOT NULL)",
 )
 
 _NOW = "extract(epoch FROM clock_timestamp())::float8"
@@ -88,9 +90,14 @@ ACTIVE_WITHOUT_JOB = """SELECT account, kind FROM (SELECT DISTINCT account, kind
         WHERE NOT is_final AND failure IS NULL) AS active
     WHERE NOT EXISTS (SELECT 1 FROM procrastinate_jobs WHERE status IN ('todo', 'doing')
         AND lock = 'closebulk sweep ' || account || ' ' || kind)"""
-COUNT_ACTIONS = f"""SELECT account, kind, count(*) AS active, count(*) FILTER (WHERE failures > 0) AS failing,
-        coalesce(max({_NOW} - next_poll_at) FILTER (WHERE next_poll_at < {_NOW}), 0) AS late
-    FROM closebulk.actions WHERE NOT is_final AND failure IS NULL GROUP BY account, kind"""  # noqa: S608 - constants
+# What was never polled is due since it is there.
+COUNT_ACTIONS = f"""SELECT account, kind, count(*) FILTER (WHERE failure IS NULL) AS active,
+        count(*) FILTER (WHERE failure IS NULL AND failures > 0) AS failing,
+        count(*) FILTER (WHERE failure IS NOT NULL) AS failed,
+        coalesce(max({_NOW} - coalesce(next_poll_at, registered_at)) FILTER (WHERE failure IS NULL
+            AND coalesce(next_poll_at, registered_at) < {_NOW}), 0) AS late,
+        (array_agg(coalesce(failure, last_error)) FILTER (WHERE failure IS NOT NULL OR failures > 0))[1] AS error
+    FROM closebulk.actions WHERE NOT is_final GROUP BY account, kind"""  # noqa: S608 - constants
 PRUNE_ACTIONS = f"""DELETE FROM closebulk.actions WHERE (is_final OR failure IS NOT NULL)
     AND registered_at < {_NOW} - %(keep)s AND changed_at < {_NOW} - %(keep)s"""  # noqa: S608 - constants
 
@@ -101,11 +108,13 @@ BEGIN_SWEEP = f"""INSERT INTO closebulk.sweeps AS kept (account, kind, epoch, be
     VALUES (%(account)s, %(kind)s, 1, clock_timestamp())
     ON CONFLICT (account, kind) DO UPDATE SET epoch = kept.epoch + 1, began_at = clock_timestamp()
     RETURNING epoch, {_NOW} AS now"""  # noqa: S608 - a constant
+# Each column an array: what takes JSON apart in the database refuses a text with NUL in it, and the whole page with it.
 WRITE_POLLS = f"""WITH mine AS (SELECT epoch FROM closebulk.sweeps
         WHERE account = %(account)s AND kind = %(kind)s AND epoch = %(epoch)s),
-    polls AS (SELECT * FROM json_to_recordset(%(polls)s) AS (id text, snapshot json, meter json,
-        polled_at float8, next_poll_at float8, failures integer, silent_since float8, last_error json, failure json,
-        failed_at float8, is_final boolean)),
+    polls AS (SELECT * FROM unnest(%(id)s::text[], %(snapshot)s::json[], %(meter)s::json[], %(polled_at)s::float8[],
+        %(next_poll_at)s::float8[], %(failures)s::integer[], %(silent_since)s::float8[], %(last_error)s::json[],
+        %(failure)s::json[], %(failed_at)s::float8[], %(is_final)s::boolean[]) AS polls (id, snapshot, meter,
+        polled_at, next_poll_at, failures, silent_since, last_error, failure, failed_at, is_final)),
     written AS (UPDATE closebulk.actions SET snapshot = coalesce(polls.snapshot, actions.snapshot),
             meter = polls.meter, polled_at = polls.polled_at, next_poll_at = polls.next_poll_at,
             failures = polls.failures, silent_since = polls.silent_since, last_error = polls.last_error,
@@ -117,7 +126,12 @@ WRITE_POLLS = f"""WITH mine AS (SELECT epoch FROM closebulk.sweeps
     FROM mine"""  # noqa: S608 - constants
 
 LACKS_ENGINE = "SELECT to_regclass('procrastinate_jobs') IS NULL AS lacks"
-WORKERS = """SELECT id, extract(epoch FROM now() - last_heartbeat)::float8 AS silent_for,
-    (SELECT count(*) FROM procrastinate_jobs WHERE worker_id = procrastinate_workers.id AND status = 'doing') AS jobs
-    FROM procrastinate_workers ORDER BY id"""
+IS_OLD_ENGINE = "SELECT to_regclass('procrastinate_workers') IS NULL AS is_old"
+"""Whether its tables are those of procrastinate before 3.0, which knows no workers."""
+ENTER_WORKER = """WITH gone AS (DELETE FROM closebulk.workers WHERE id NOT IN (SELECT id FROM procrastinate_workers))
+    INSERT INTO closebulk.workers (id, queue) VALUES (%(id)s, %(queue)s) ON CONFLICT (id) DO NOTHING"""
+WORKERS = """SELECT id, queue, extract(epoch FROM clock_timestamp() - last_heartbeat)::float8 AS silent_for,
+    (SELECT count(*) FROM procrastinate_jobs WHERE worker_id = workers.id AND status = 'doing') AS jobs
+    FROM procrastinate_workers JOIN closebulk.workers USING (id)
+    WHERE queue = ANY(%(queues)s) AND last_heartbeat > clock_timestamp() - make_interval(secs => %(heard)s) ORDER BY id"""
 """The engine has no function that lists its workers."""

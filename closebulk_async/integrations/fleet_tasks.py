@@ -10,19 +10,26 @@ from typing import TYPE_CHECKING, Any
 from procrastinate import Blueprint
 from procrastinate.exceptions import AlreadyEnqueued
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
+from procrastinate.worker import Worker
 from psycopg.types.json import Json
 
+from closebulk_async.errors import JournalError
 from closebulk_async.integrations import fleet_tables as tables
 from closebulk_async.integrations.fleet_errors import error_to_json
 from closebulk_async.integrations.fleet_starts import DoubtfulStartError, Starts
 from closebulk_async.integrations.fleet_sweeps import Sweep
 from closebulk_async.integrations.fleet_tending import Tending
 from closebulk_async.models import Kind
+from closebulk_async.tasks import outlast
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from procrastinate import App
     from procrastinate.jobs import Job as Task
+    from procrastinate.types import TimeDeltaParams
     from psycopg import AsyncConnection
+    from psycopg.rows import DictRow
 
     from closebulk_async.clock import Clock
     from closebulk_async.integrations.fleet_accounts import Accounts
@@ -37,6 +44,13 @@ HEARTBEAT = 2.0
 STALLED_AFTER = 6.0
 """Seconds of silence after which its tasks go to others: three signs missed. A worker that was merely slow does no harm
 by that: a start is single by its intent, and a shift of polls that is taken over writes nothing any more."""
+
+HEARD_WITHIN = 10.0
+"""Seconds since its last sign of life for which a worker is shown: those that were killed stay in the engine's table
+for as long as nobody else works."""
+
+ENTER_EVERY = 0.05
+"""Seconds between two looks whether the engine has given a worker its number."""
 
 TEND = "* * * * * */2"
 """Every two seconds somebody looks after what is broken. With all others: at most 12 seconds from a kill to the next
@@ -57,6 +71,10 @@ RESTART_AFTER = 0.5
 
 NO_CLIENT = 15.0
 """Seconds between two tries to make a client that cannot be made."""
+
+REFUSED = 3
+"""Seconds until a shift of polls that ended because the key was refused is anybody's: who has the same key asks no
+oftener."""
 
 LONGEST_DOUBT = 60
 """Seconds between two looks for a start in doubt, at most."""
@@ -131,20 +149,45 @@ class Tasks:
     async def _work(self, queue: str, concurrency: int) -> None:
         while not self._stopping.is_set():
             try:
-                await self._app.run_worker_async(
-                    queues=[queue],
-                    name=queue.replace(" ", "-"),
-                    concurrency=concurrency,
-                    fetch_job_polling_interval=FETCH_EVERY,
-                    shutdown_graceful_timeout=GIVE_UP_AFTER,
-                    delete_jobs="successful",
-                    install_signal_handlers=False,
-                    update_heartbeat_interval=HEARTBEAT,
-                    stalled_worker_timeout=STALLED_AFTER * 5,
-                )
+                await self._run_worker(queue, concurrency)
             except Exception as exc:  # noqa: BLE001 - whatever it is, a worker that is down helps nobody
-                logger.warning("a worker of the fleet failed, and begins anew: %s", exc)
+                # The engine's own errors say nothing: what they come from does.
+                logger.warning("a worker of the fleet failed, and begins anew: %s", exc.__cause__ or exc)
             await asyncio.sleep(RESTART_AFTER)
+
+    async def _run_worker(self, queue: str, concurrency: int) -> None:
+        worker = Worker(  # as `App.run_worker_async`, which does not tell the number of the worker
+            self._app,
+            queues=[queue],
+            name=queue.replace(" ", "-"),
+            concurrency=concurrency,
+            fetch_job_polling_interval=FETCH_EVERY,
+            shutdown_graceful_timeout=GIVE_UP_AFTER,
+            delete_jobs="successful",
+            install_signal_handlers=False,
+            update_heartbeat_interval=HEARTBEAT,
+            stalled_worker_timeout=STALLED_AFTER * 5,
+        )
+        self._app.perform_import_paths()
+        entering = asyncio.get_running_loop().create_task(self._enter(worker, queue), name="closebulk_async worker")
+        try:
+            await worker.run()
+        finally:
+            entering.cancel()
+            await outlast([entering])
+
+    async def _enter(self, worker: Worker, queue: str) -> None:
+        """Note what it works on, as soon as the engine knows it."""
+        while worker.worker_id is None:  # noqa: ASYNC110 - the engine tells nobody
+            await asyncio.sleep(ENTER_EVERY)
+        try:
+            await self._store.ask(tables.ENTER_WORKER, id=worker.worker_id, queue=queue)
+        except JournalError as exc:
+            logger.warning("worker %s is not shown in the status of the fleet: %s", worker.worker_id, exc)
+
+    async def workers(self) -> Sequence[DictRow]:
+        """Those of this fleet that were heard of lately."""
+        return await self._store.ask(tables.WORKERS, queues=[self._queue, self._polls], heard=HEARD_WITHIN)
 
     # Tasks ----------------------------------------------------------------------------------------------------------
 
@@ -182,8 +225,11 @@ class Tasks:
             clock=self._clock,
             stopping=self._stopping,
         )
-        if await sweep.run():
-            await self._defer_sweep(account, kind)
+        is_left = await sweep.run()
+        if sweep.is_refused:
+            self._accounts.doubt(account)
+        if is_left:
+            await self._defer_sweep(account, kind, later=REFUSED if sweep.is_refused else 0)
 
     async def _do_without_client(self, account: str, kind: Kind, error: Exception) -> None:
         """Tell those who wait why nothing comes, and let it be tried again a little later."""
@@ -200,11 +246,13 @@ class Tasks:
         with suppress(AlreadyEnqueued):
             await task.configure(lock=lock, queueing_lock=lock, connection=connection).defer_async(start_id=id)
 
-    async def _defer_sweep(self, account: str, kind: Kind) -> None:
+    async def _defer_sweep(self, account: str, kind: Kind, *, later: int = 0) -> None:
         lock = _sweep_lock(account, kind)
         task = self._app.tasks["closebulk:sweep"]
         with suppress(AlreadyEnqueued):
-            await task.configure(lock=lock, queueing_lock=lock).defer_async(account=account, kind=str(kind))
+            at: TimeDeltaParams | None = {"seconds": later} if later else None
+            configured = task.configure(lock=lock, queueing_lock=lock, schedule_in=at)
+            await configured.defer_async(account=account, kind=str(kind))
 
 
 def _sweep_lock(account: str, kind: Kind) -> str:

@@ -49,6 +49,13 @@ class PostgresLimiter(SharedLimiter):
         self._budgets = _Budgets(database, check_key_hash(key_hash), clock)
         super().__init__(self._budgets, clock)
 
+    def serve(self, key_hash: str) -> None:
+        """Count for this key. For a limiter that is made before its client's key is known; not after the first request.
+
+        Raises InvalidRequestError where `key_hash` is none.
+        """
+        self._budgets.key_hash = check_key_hash(key_hash)
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -69,7 +76,7 @@ class _Budgets:
     def __init__(self, database: str | AsyncConnectionPool[Any], key_hash: str, clock: Clock) -> None:
         self._owns_pool = isinstance(database, str)
         self._pool = _make_pool(database) if isinstance(database, str) else database
-        self._key_hash = key_hash
+        self.key_hash = key_hash
         self._clock = clock
 
     async def read(self, group: str) -> Record:
@@ -93,7 +100,7 @@ class _Budgets:
                     await self._pool.open()  # nothing where it is open
                 while True:
                     try:
-                        return await self._run(statement, {**parameters, "key_hash": self._key_hash})
+                        return await self._run(statement, {**parameters, "key_hash": self.key_hash})
                     except psycopg.OperationalError as exc:
                         # It was restarted, or is not there: each connection that the pool still has shows it once.
                         last = exc

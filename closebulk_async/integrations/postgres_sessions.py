@@ -9,7 +9,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg import AsyncConnection, errors
+from psycopg import AsyncConnection, AsyncCursor, errors
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
@@ -143,7 +143,7 @@ def check_not_newer(version: int, place: str) -> None:
         raise unusable(place, reason, advice="update closebulk-async, or take another database")
 
 
-async def check_version(connection: AsyncConnection[DictRow], place: str) -> None:
+async def check_version(connection: AsyncConnection[DictRow] | AsyncCursor[DictRow], place: str) -> None:
     """Raises JournalError where the tables are not those of this version."""
     try:
         version = await _value(connection, tables.VERSION)
@@ -160,7 +160,7 @@ def unusable(place: str, reason: str, *, advice: str) -> JournalError:
     return JournalError(f"the journal in PostgreSQL at {place} cannot be used: {reason}; {advice}")
 
 
-async def _value(connection: AsyncConnection[DictRow], statement: str) -> Any:  # noqa: ANN401 - of whatever type it is
+async def _value(connection: AsyncConnection[DictRow] | AsyncCursor[DictRow], statement: str) -> Any:  # noqa: ANN401 - of whatever type it is
     row = await (await connection.execute(statement)).fetchone()
     return None if row is None else next(iter(row.values()))
 

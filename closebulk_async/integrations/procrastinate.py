@@ -16,9 +16,10 @@ except ImportError as exc:
     raise ImportError(message, name=exc.name) from exc
 
 from closebulk_async.clock import Clock, SystemClock
-from closebulk_async.errors import InvalidRequestError
+from closebulk_async.errors import AuthenticationError, InvalidRequestError
 from closebulk_async.integrations import fleet_tables as tables
 from closebulk_async.integrations.fleet_accounts import Accounts, ClientFactory
+from closebulk_async.integrations.fleet_errors import error_from_json
 from closebulk_async.integrations.fleet_news import News, Newsroom
 from closebulk_async.integrations.fleet_rows import action_of
 from closebulk_async.integrations.fleet_starts import CLASSES, ref_of
@@ -32,7 +33,7 @@ from closebulk_async.streams import Stream
 from closebulk_async.waiting import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
     from psycopg import AsyncConnection
 
@@ -54,9 +55,10 @@ class Fleet:
     `app` is a `procrastinate.App` with an asynchronous psycopg connector, or how to connect to a database (as libpq
     takes it) in which `closebulk fleet init` has made the tables. `client_factory` makes the client of an organization
     by its name: `lambda account, **wiring: CloseBulk(key_of(account), **wiring)`. The name stands in all rows, and a
-    key in none. The tasks are registered on the app at once, under `closebulk:`.
+    key in none. It is asked again when Close has refused a key, so that a new one needs no new process. The tasks are registered on the app at once, under `closebulk:`.
 
-    Who only starts and waits opens it (`async with fleet:`), workers call `work`. When a worker is killed, others go on
+    Who only starts and waits opens it (`async with fleet:`), workers call `work`. To open it raises JournalError where
+    the tables are missing or of another version. When a worker is killed, others go on
     within 15 seconds; when PostgreSQL is away, all wait for it. What a start promises stands at `start`.
     """
 
@@ -96,6 +98,7 @@ class Fleet:
             self._newsroom = Newsroom(pool)
             self._accounts = Accounts(self._factory, pool, clock=self._clock)
             stack.push_async_callback(self._accounts.aclose)
+            await self._store.check()
             self._offset = await self._store.offset()
             await self._newsroom.open()
             stack.push_async_callback(self._newsroom.aclose)
@@ -181,30 +184,30 @@ class Fleet:
 
     async def get(self, ref: ActionLike[Any], *, account: str = "default") -> Job:
         """The action as it is now, read from Close."""
-        client = await self.client(account)
-        return cast("Job", await client.get(to_ref(ref)))
+        return await self._call(account, lambda client: client.get(to_ref(ref)))
 
     async def pause(self, ref: ActionLike[Any], *, account: str = "default") -> Job:
         """Pause an action, as `CloseBulk.pause` does; whoever waits for it hears of that soon."""
-        client = await self.client(account)
-        action = cast("Job", await client.pause(to_ref(ref)))
+        action = await self._call(account, lambda client: client.pause(to_ref(ref)))
         await self._urge(action.ref, account)
         return action
 
     async def resume(self, ref: ActionLike[Any], *, account: str = "default") -> Job:
         """Let a paused action go on."""
-        client = await self.client(account)
-        action = cast("Job", await client.resume(to_ref(ref)))
+        action = await self._call(account, lambda client: client.resume(to_ref(ref)))
         await self._urge(action.ref, account)
         return action
 
     async def status(self) -> dict[str, Any]:
-        """What the fleet does, as JSON: its workers, starts by their states, active actions and how late polls are."""
+        """What the fleet does, as JSON: its workers that live, starts by their states, and the actions that have not ended.
+
+        Of those: how many are polled, how late that is, how many of the polls fail, and how many are given up.
+        """
         self._check_open()
         return {
-            "workers": [dict(row) for row in await self._store.ask(tables.WORKERS)],
+            "workers": [dict(row) for row in await self._tasks.workers()],
             "starts": [dict(row) for row in await self._store.ask(tables.COUNT_STARTS)],
-            "actions": [dict(row) for row in await self._store.ask(tables.COUNT_ACTIONS)],
+            "actions": [_describe(row) for row in await self._store.ask(tables.COUNT_ACTIONS)],
         }
 
     # For workers ----------------------------------------------------------------------------------------------------
@@ -230,6 +233,14 @@ class Fleet:
         self._tasks.stop()
 
     # Parts ----------------------------------------------------------------------------------------------------------
+
+    async def _call(self, account: str, call: Callable[[CloseBulk], Awaitable[Any]]) -> Job:
+        client = await self.client(account)
+        try:
+            return cast("Job", await call(client))
+        except AuthenticationError:
+            self._accounts.doubt(account)
+            raise
 
     def _check_open(self) -> None:
         if self._stack is None:
@@ -268,6 +279,12 @@ class Fleet:
     async def _urge(self, ref: JobRef[Any], account: str) -> None:
         place = {"account": account, "kind": str(ref.kind)}
         await self._store.ask(tables.URGE, **place, ids=[ref.id], news=News(what="due", **place).to_text())
+
+
+def _describe(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of the actions of a kind; of the errors one is enough, as a text."""
+    error = row["error"]
+    return {**row, "error": None if error is None else str(error_from_json(error))}
 
 
 def make_app(conninfo: str) -> App:

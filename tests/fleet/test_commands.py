@@ -7,6 +7,8 @@ import json
 import signal
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from closebulk_async.simulator import Plan
 from tests.cli.programs import for_simulator, read_until, run, running
 from tests.stage import KEYWORDS, QUERY
@@ -71,3 +73,42 @@ async def test_what_has_an_option_is_not_hidden_in_an_object(fleet_stage: FleetS
     asked = await run("fleet", "start", "email", "--with", '{"s_query": {}}', "--yes", env=env_of(fleet_stage))
     assert asked.code == 2
     assert "s_query" in asked.err or "--query" in asked.err
+
+
+async def test_a_worker_without_a_key_does_not_begin(fleet_stage: FleetStage) -> None:
+    """It is wrong usage, and it never says that it works."""
+    env = {name: value for name, value in env_of(fleet_stage).items() if name != "CLOSE_API_KEY"}
+    asked = await run("fleet", "worker", env=env)
+    assert asked.code == 2
+    assert "key" in asked.err
+    assert "working" not in asked.err
+
+
+async def test_a_start_without_a_worker_says_that_nobody_works(fleet_stage: FleetStage) -> None:
+    """So does the status, with its exit code, whatever workers of other apps or dead ones the engine knows."""
+    env = env_of(fleet_stage)
+    async with await psycopg.AsyncConnection.connect(fleet_stage.database, autocommit=True) as connection:
+        await connection.execute("INSERT INTO procrastinate_workers DEFAULT VALUES")
+        await connection.execute(
+            "WITH dead AS (INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '11 seconds') "
+            "RETURNING id) INSERT INTO closebulk.workers SELECT id, 'closebulk' FROM dead"
+        )
+    own, query = json.dumps(KEYWORDS["email"]), json.dumps(QUERY)  # type: ignore[index]  # a Kind is its word
+    async with running("fleet", "start", "email", "--query", query, "--with", own, "--yes", env=env) as start:
+        await read_until(start, "no worker of this fleet is there", stream="stderr")
+        shown = await run("fleet", "status", env=env)
+        assert (shown.code, shown.lines[0]) == (1, "workers: 0")
+        async with fleet_stage.worker(), asyncio.timeout(15):
+            assert await start.wait() == 0
+
+
+async def test_actions_that_were_never_polled_are_late(fleet_stage: FleetStage) -> None:
+    """Since they are known: nobody works, and the exit code says so after a minute."""
+    async with await psycopg.AsyncConnection.connect(fleet_stage.database, autocommit=True) as connection:
+        await connection.execute(
+            "INSERT INTO closebulk.actions (account, kind, id, registered_at, urged_at, changed_at) "
+            "SELECT 'default', 'email', 'e', at, at, at FROM (SELECT extract(epoch FROM now()) - 90) AS of (at)"
+        )
+    shown = await run("fleet", "status", env=env_of(fleet_stage))
+    assert shown.code == 1
+    assert "late" in shown.out

@@ -29,8 +29,9 @@ from closebulk_async import (
     WatchLostError,
 )
 from closebulk_async.dashboard import make_app
-from closebulk_async.errors import BadRequestError, CloseBulkError, InvalidRequestError
+from closebulk_async.errors import BadRequestError, CloseBulkError, InvalidRequestError, JournalError
 from closebulk_async.integrations.fleet_setup import prepare
+from closebulk_async.integrations.postgres_sessions import migrate
 from closebulk_async.integrations.procrastinate import Fleet
 from closebulk_async.models import BULK_KINDS, JobRef, Kind
 from closebulk_async.simulator import ExportPlan, Plan, faults
@@ -203,12 +204,40 @@ async def test_a_worker_that_ends_leaves_its_polls_to_others(fleet_stage: FleetS
 
 async def test_a_fleet_asks_for_its_tables(database: str, fleet_stage: FleetStage) -> None:
     """The error says which command makes them; the command may run twice, and in two processes at once."""
-    async with Fleet(database, fleet_stage.client) as fleet:
-        with pytest.raises(CloseBulkError, match="fleet init"):
-            await fleet.status()
-        assert len({await prepare(database), await prepare(database)}) == 1
-        await asyncio.gather(prepare(database), prepare(database))
-        assert not (await fleet.status())["actions"]
+    with pytest.raises(JournalError, match="no tables of a fleet; run `closebulk fleet init`"):
+        await _open(database, fleet_stage)
+    await migrate(database)
+    with pytest.raises(JournalError, match="no tables of procrastinate; run `closebulk fleet init`"):
+        await _open(database, fleet_stage)
+    assert len({await prepare(database), await prepare(database)}) == 1
+    await asyncio.gather(prepare(database), prepare(database))
+    await _open(database, fleet_stage)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("INSERT INTO closebulk.schema_version (version) VALUES (1000)", "update closebulk-async"),
+        ("DELETE FROM closebulk.schema_version WHERE version > 1", "fleet init"),
+        ("ALTER TABLE procrastinate_workers RENAME TO others", "older than version 3.0"),
+    ],
+)
+async def test_a_fleet_refuses_tables_that_it_does_not_know(fleet_stage: FleetStage, change: str, said: str) -> None:
+    """Before anything is asked for, and before a worker says that it works."""
+    async with await psycopg.AsyncConnection.connect(fleet_stage.database, autocommit=True) as connection:
+        await connection.execute(change)  # type: ignore[call-overload]  # a constant of this test
+    with pytest.raises(JournalError, match=said):
+        await _open(fleet_stage.database, fleet_stage)
+
+
+async def test_a_worker_says_why_it_begins_anew(fleet_stage: FleetStage, caplog: pytest.LogCaptureFixture) -> None:
+    """Not only that the engine failed."""
+    async with fleet_stage.worker():
+        async with await psycopg.AsyncConnection.connect(fleet_stage.database, autocommit=True) as connection:
+            await connection.execute("ALTER TABLE procrastinate_workers RENAME TO others")
+        async with asyncio.timeout(15):
+            while not any("begins anew" in text and "procrastinate_workers" in text for text in caplog.messages):
+                await asyncio.sleep(0.05)
 
 
 async def test_a_stall_is_stated_in_time(fleet_stage: FleetStage) -> None:
@@ -317,6 +346,11 @@ async def test_no_key_is_written(fleet_stage: FleetStage) -> None:
         for (name,) in names:
             rows = await (await connection.execute(f"SELECT to_jsonb(t)::text FROM {name} t")).fetchall()  # noqa: S608 - of the catalogue
             assert not any(fleet_stage.sim.api_key in text for (text,) in rows)
+
+
+async def _open(database: str, stage: FleetStage) -> None:
+    async with Fleet(database, stage.client):
+        pass
 
 
 async def _count(stage: FleetStage, table: str) -> int:
