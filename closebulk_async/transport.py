@@ -91,6 +91,11 @@ class Transport:
         return self._settings.retry
 
     @property
+    def longest(self) -> float:
+        """Seconds that one request may take that is given no `timeout`."""
+        return self._settings.timeouts.total
+
+    @property
     def base_url(self) -> str:
         """Where all requests go, without a slash at the end."""
         return self._settings.base_url
