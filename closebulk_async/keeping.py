@@ -27,6 +27,10 @@ class Bookkeeper:
         self._account = account
         self._clock = clock
 
+    async def scope(self) -> str:
+        """The base URL and organization to which all that is written down belongs. Raises what reading it raises."""
+        return await self._account.scope()
+
     async def note(self, action: Job) -> None:
         """Write down how far an action is. No wait fails because that fails: what runs goes on without it."""
         if isinstance(action, Export):

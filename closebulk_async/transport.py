@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from closebulk_async.incoming import Fetcher
     from closebulk_async.auth import Auth
+    from closebulk_async.incoming import Fetcher
     from closebulk_async.settings import Settings
 
 __all__ = ["Delivery", "Patience", "Transport"]
@@ -95,6 +95,11 @@ class Transport:
     def auth(self) -> Auth:
         """Who the client is to the service."""
         return self._settings.auth
+
+    @property
+    def longest(self) -> float:
+        """Seconds that one request may take that is given no `timeout`."""
+        return self._settings.timeouts.total
 
     @property
     def base_url(self) -> str:

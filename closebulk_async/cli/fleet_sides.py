@@ -205,6 +205,8 @@ class FleetLaunch(Launch):
     async def _start(self, preview: Preview) -> ExitCode:  # noqa: ARG002 - that was shown
         common = self.common
         async with open_fleet() as fleet:
+            # Without one the start would run in whatever organization the workers are of, and the preview is of this.
+            await fleet.client(self.account)
             try:
                 action = await _tell_if_nobody_works(
                     fleet, fleet.start(self.kind, account=self.account, **self.keywords)

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
 from closebulk_async.auth import ApiKey, BearerToken
-from closebulk_async.client import engine_of
-from closebulk_async.errors import CloseBulkError
-from closebulk_async.integrations.postgres import PostgresJournal
+from closebulk_async.client import CloseBulk, engine_of
+from closebulk_async.errors import CloseBulkError, InvalidRequestError
+from closebulk_async.integrations.postgres import GRACE, PostgresJournal
 from closebulk_async.integrations.postgres_limiter import PostgresLimiter, hash_key
+from closebulk_async.policy import Duration, to_seconds
 
 if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool
 
-    from closebulk_async.client import CloseBulk
     from closebulk_async.clock import Clock
+
+
+logger = logging.getLogger("closebulk_async")
+
+MARGIN = 15.0
+"""Seconds by which `grace` is longer than a POST may take: for the age of its leave, and for a busy machine."""
 
 
 @attrs.frozen
@@ -39,8 +46,10 @@ class ClientFactory(Protocol):
 class Accounts:
     """Clients by the names of their organizations, and the journal and budgets that they share with the fleet."""
 
-    def __init__(self, factory: ClientFactory, pool: AsyncConnectionPool[Any], *, clock: Clock) -> None:
-        """Make none yet."""
+    def __init__(
+        self, factory: ClientFactory, pool: AsyncConnectionPool[Any], *, clock: Clock, grace: Duration = GRACE
+    ) -> None:
+        """Make none yet. `grace` is the journal's."""
         self._factory = factory
         self._pool = pool
         self._clock = clock
@@ -48,10 +57,14 @@ class Accounts:
         self._clients: dict[str, _Known] = {}
         self._doubted: set[str] = set()
         self._last_first = AsyncExitStack()
-        self.journal = PostgresJournal(pool)
+        self._longest = to_seconds(grace, name="grace") - MARGIN
+        self.journal = PostgresJournal(pool, grace=grace)
 
     async def client(self, account: str) -> CloseBulk:
-        """The open client of an organization. Raises what the factory raises."""
+        """The open client of an organization. Raises what the factory raises.
+
+        InvalidRequestError where its requests may take longer than the journal's `grace` allows.
+        """
         async with self._opening:
             known = self._clients.get(account)
             if known is None or account in self._doubted:
@@ -66,6 +79,7 @@ class Accounts:
     async def _make(self, account: str, known: _Known | None) -> _Known:
         limiter = PostgresLimiter(self._pool, key_hash=hash_key(account, base_url="account"), clock=self._clock)
         client = self._factory(account, journal=self.journal, limiter=limiter)
+        self.check_timeout(engine_of(client).transport.longest)
         limiter.serve(_name_of_budget(client, account))
         made = _Known(client, _credential_of(client))
         if known is not None and made.credential == known.credential:
@@ -74,6 +88,31 @@ class Accounts:
         # The one before, if there was one, stays open: somebody may be about to use it.
         await self._last_first.enter_async_context(client)
         return made
+
+    async def scope(self, account: str) -> str:
+        """The base URL and the organization of the key by that name. Asks Close once, and raises what that raises."""
+        client = await self.client(account)
+        return await engine_of(client).bookkeeper.scope()
+
+    async def scope_here(self, account: str) -> str | None:
+        """The same. None where this process has no key by that name, as one that only asks workers may."""
+        try:
+            await self.client(account)
+        except InvalidRequestError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - of whatever the user's function raises
+            logger.info("there is no client for %s here, so that its organization is the workers': %s", account, exc)
+            return None
+        return await self.scope(account)
+
+    def check_timeout(self, seconds: float | None) -> None:
+        """Raises InvalidRequestError for a POST that might still be under way when its sender is proved dead."""
+        if seconds is not None and seconds > self._longest:
+            message = (
+                f"a POST of {seconds:g} seconds may last longer than the fleet waits before it takes a worker for "
+                f"dead: at most {self._longest:g}, or give all processes Fleet(grace={seconds + MARGIN:g}) or more"
+            )
+            raise InvalidRequestError(message)
 
     async def aclose(self) -> None:
         """Close the clients, and the journal after them."""

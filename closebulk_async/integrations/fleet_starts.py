@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import orjson
 from psycopg.types.json import Json
 
 from closebulk_async.errors import (
     AmbiguousStartError,
     ClientClosedError,
     CloseBulkError,
+    IdempotencyConflictError,
+    InvalidRequestError,
     JournalError,
     StartError,
+    TransportError,
 )
 from closebulk_async.integrations import fleet_tables as tables
 from closebulk_async.integrations.fleet_errors import error_from_json, error_to_json
@@ -24,10 +28,12 @@ from closebulk_async.integrations.fleet_news import News
 from closebulk_async.intents import State
 from closebulk_async.models import MODEL_OF_KIND, BulkAction, JobRef, Kind
 from closebulk_async.operations import split_keywords
+from closebulk_async.starting import ambiguous
 from closebulk_async.starts import DeleteStart, EditStart, EmailStart, SequenceStart
+from closebulk_async.wire import bare_action
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from psycopg import AsyncConnection
     from psycopg.rows import DictRow
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
     from closebulk_async.integrations.fleet_accounts import Accounts
     from closebulk_async.integrations.fleet_news import Newsroom
     from closebulk_async.integrations.fleet_store import Store
+    from closebulk_async.intents import Intent
     from closebulk_async.starting import StartOptions
     from closebulk_async.starts import Start
 
@@ -45,13 +52,16 @@ LOOK_AGAIN = 2.0
 """Seconds between two looks at a start of which no news came."""
 
 MOST_TRIES = 30
-"""Of a start that fails by the journal before anything is sent: the database is there, or no try would be counted."""
+"""Of a start that fails by the journal: the database is there, or no try would be counted. One in doubt has no end."""
 
 CLASSES: Mapping[Kind, type[Start]] = {cls.kind: cls for cls in (EmailStart, DeleteStart, EditStart, SequenceStart)}
 
 
 class DoubtfulStartError(Exception):
-    """For the engine: this task is to be tried again, later and later."""
+    """For the engine: this task is to be tried again, later and later.
+
+    Of a start of which nobody knows what became of it, or of which nothing could be sent by an outage.
+    """
 
 
 def request_to_json(start: Start, options: StartOptions) -> dict[str, Any]:
@@ -83,31 +93,53 @@ class Starts:
 
     async def start(self, kind: Kind, account: str, keywords: Mapping[str, Any]) -> BulkAction:
         """Ask for a start, and wait for what becomes of it."""
-        key = keywords.get("idempotency_key") or uuid.uuid4().hex
+        # Without a key of the caller's, that of the row is the start's own: an intent that has it can be no other's.
+        id_, is_settled, key = uuid.uuid4().hex, asyncio.Event(), keywords.get("idempotency_key")
+        key = id_ if key is None else key
         start, options = split_keywords(CLASSES[kind], {**keywords, "idempotency_key": key})
-        id_, is_settled = uuid.uuid4().hex, asyncio.Event()
+        self._accounts.check_timeout(options.timeout)
+        scope = await self._accounts.scope_here(account)
+        row = {"id": id_, "account": account, "scope": scope, "kind": str(kind), "idempotency_key": key}
 
         def read(news: News) -> None:
             if news.what == "missed" or (news.what == "start" and id_ in news.ids):
                 is_settled.set()
 
-        async def ask(connection: AsyncConnection[Any]) -> None:
-            row = {"id": id_, "account": account, "kind": str(kind), "idempotency_key": key}
-            request = Json(request_to_json(start, options))
-            asked = await connection.execute(tables.ASK, {**row, "request": request})
-            if await asked.fetchone() is not None:  # else this is the second try, and the first one was committed
-                await self._defer(id_, connection)
-
         with self._newsroom.reading(read):
+            await self._ask({**row, "request": Json(request_to_json(start, options))})
+            settled = await self._wait(row, is_settled)
+        return await self._tell(settled)
+
+    async def _ask(self, row: Mapping[str, Any]) -> None:
+        """Write the row, and make its task. Once that may be done, an outage ends this no more: it is waited for."""
+        may_be_done = False
+
+        async def ask(connection: AsyncConnection[Any]) -> None:
+            nonlocal may_be_done
+            asked = await connection.execute(tables.ASK, row)
+            if await asked.fetchone() is not None:  # else this is the second try, and the first one was committed
+                await self._defer(row["id"], connection)
+            may_be_done = True  # by the commit, which comes next
+
+        try:
             await self._store.do(ask)
-            while True:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_AGAIN):
-                        await is_settled.wait()
-                is_settled.clear()
-                (row,) = await self._store.ask(tables.GET_START, id=id_)
-                if row["state"] != "waiting":
-                    return await self._tell(row)
+        except JournalError:
+            if not may_be_done:
+                raise
+            with _may_be_done(row):
+                await self._store.do(ask, is_patient=True)
+
+    async def _wait(self, asked: Mapping[str, Any], is_settled: asyncio.Event) -> DictRow:
+        """The row once there is something to tell."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_AGAIN):
+                    await is_settled.wait()
+            is_settled.clear()
+            with _may_be_done(asked):
+                (row,) = await self._store.ask_patiently(tables.GET_START, id=asked["id"])
+            if row["state"] != "waiting":
+                return row
 
     async def _tell(self, row: DictRow) -> BulkAction:
         if row["state"] == "started":
@@ -123,7 +155,7 @@ class Starts:
 
     async def run(self, id: str) -> None:
         """Do what is asked for, and write down what came of it. Raises DoubtfulStartError where that is unknown yet."""
-        rows = await self._store.ask(tables.TRY_START, id=id)
+        rows = await self._store.ask(tables.GET_START, id=id)
         if not rows or rows[0]["state"] not in {"waiting", "ambiguous"}:
             return
         (row,) = rows
@@ -134,18 +166,20 @@ class Starts:
         except ClientClosedError:
             raise  # this worker ends; another one goes on
         except JournalError as exc:
-            if row["attempts"] < MOST_TRIES:
+            (counted,) = await self._store.ask(tables.COUNT_TRY, id=id)
+            if counted["attempts"] < MOST_TRIES:
                 raise
-            await self._fail(row, exc)
+            await self._settle_error(row, exc)
         except Exception as exc:
             if not isinstance(exc, CloseBulkError):
                 logger.exception("start %s", id)
-            await self._fail(row, exc)
+            await self._settle_error(row, exc)
         else:
             await self._settle_started(row, action)
 
     async def _create(self, row: DictRow) -> BulkAction:
         client = await self._accounts.client(row["account"])
+        await self._bind(row)
         if row["intent"] is not None and (known := await self._ask_again(client, row["intent"])) is not None:
             return known
         endpoints = {
@@ -154,9 +188,26 @@ class Starts:
             Kind.EDIT: client.edits,
             Kind.SEQUENCE_SUBSCRIPTION: client.sequence_subscriptions,
         }
+        self._accounts.check_timeout(row["request"].get("timeout"))  # its caller may have another `grace` than this one
         endpoint: Any = endpoints[Kind(row["kind"])]
         created: BulkAction = await endpoint.create(**row["request"])
         return created
+
+    async def _bind(self, row: DictRow) -> None:
+        """See that this worker's key is of the caller's organization. Raises InvalidRequestError.
+
+        Afterwards the row tells the organization in any case: nothing of a row without one was ever sent.
+        """
+        scope = await self._accounts.scope(row["account"])
+        if row["scope"] is None:
+            (bound,) = await self._store.ask(tables.BIND_START, id=row["id"], scope=scope)
+            row["scope"] = bound["scope"]
+        if row["scope"] != scope:
+            message = (
+                f"a start through the account {row['account']!r} was asked for in {row['scope']}, and a worker's key "
+                f"of that name is of {scope}: it is not sent. Give all processes of the fleet keys of one organization"
+            )
+            raise InvalidRequestError(message)
 
     async def _ask_again(self, client: CloseBulk, intent_id: str) -> BulkAction | None:
         """For an intent that was in doubt. None where nothing of it was sent, so that it may be.
@@ -193,6 +244,34 @@ class Starts:
         )
         await self._follow(row["account"], Kind(row["kind"]))
 
+    async def _settle_error(self, row: DictRow, error: Exception) -> None:
+        """For an error that says nothing of a POST: whether there was one before is for the journal to say."""
+        intent = await self._intent_of(row, error)
+        if intent is not None and intent.state is State.POSTING:
+            doubt = ambiguous(intent, f"what became of it cannot be found out just now: {error}")
+            await self._settle_doubtful(row, doubt)
+        elif intent is not None and intent.ref is not None:
+            logger.info("start %s: %s was started, and could not be read: %s", row["id"], intent.ref, error)
+            await self._settle_started(row, bare_action(intent.ref))
+        elif isinstance(error, TransportError) and not error.sent:
+            logger.warning("start %s could not be sent, and is tried again later: %s", row["id"], error)
+            raise DoubtfulStartError(str(error)) from error
+        else:
+            await self._fail(row, error)
+
+    async def _intent_of(self, row: DictRow, error: Exception) -> Intent | None:
+        """What was written down before a POST of this start; None where there was none."""
+        journal = self._accounts.journal
+        if row["intent"] is not None:
+            return await journal.get(row["intent"])
+        found = await self._store.ask(tables.INTENT_OF_KEY, scope=row["scope"], key=row["idempotency_key"])
+        intent = await journal.get(found[0]["id"]) if found else None
+        if intent is None or row["idempotency_key"] == row["id"]:
+            return intent
+        # A key of the caller's may be that of another request.
+        is_other = isinstance(error, IdempotencyConflictError) or not _is_asked_for(intent, row)
+        return None if is_other else intent
+
     async def _settle_doubtful(self, row: DictRow, error: AmbiguousStartError) -> None:
         if row["request"].get("on_ambiguous") == "raise":
             await self._fail(row, error)
@@ -214,3 +293,22 @@ class Starts:
 def ref_of(row: DictRow) -> JobRef[Any]:
     """The action of a row of `closebulk.actions`."""
     return JobRef(Kind(row["kind"]), row["id"])
+
+
+def _is_asked_for(intent: Intent, row: DictRow) -> bool:
+    """Whether it is of this very request, of which a client's defaults may have made more."""
+    start, _ = split_keywords(CLASSES[Kind(row["kind"])], row["request"])
+    return intent.kind is start.kind and orjson.loads(start.to_json()).items() <= intent.request.items()
+
+
+@contextmanager
+def _may_be_done(row: Mapping[str, Any]) -> Iterator[None]:
+    """Whoever gets an error here may not take the start for one that was never made."""
+    try:
+        yield
+    except JournalError as exc:
+        message = (
+            f"{exc}. The start may be done all the same: ask for it again with "
+            f"idempotency_key={row['idempotency_key']!r}, and there is one"
+        )
+        raise JournalError(message) from exc

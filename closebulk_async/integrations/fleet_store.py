@@ -21,7 +21,7 @@ from closebulk_async.integrations.postgres_sessions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
@@ -43,37 +43,37 @@ PASSING = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSErro
 class Store:
     """Asks the database through a pool, which stays its owner's."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any], *, clock: Clock) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Any], *, clock: Clock, answer_seconds: float = ANSWER_SECONDS) -> None:
         """Ask nothing yet."""
+        self._answer_seconds = answer_seconds
         self.pool = pool
         self._clock = clock
 
     async def ask(self, statement: str, **parameters: object) -> list[DictRow]:
         """The rows that a statement returns. Raises JournalError where the database cannot be used."""
+        return await self.do(_asking(statement, parameters))
 
-        async def run(connection: AsyncConnection[Any]) -> list[DictRow]:
-            cursor = connection.cursor(row_factory=dict_row)
-            await cursor.execute(statement, parameters)
-            return list(await cursor.fetchall()) if cursor.description else []
+    async def ask_patiently(self, statement: str, **parameters: object) -> list[DictRow]:
+        """The same, however long the database is away."""
+        return await self.do(_asking(statement, parameters), is_patient=True)
 
-        return await self.do(run)
+    async def do(self, work: Callable[[AsyncConnection[Any]], Awaitable[T]], *, is_patient: bool = False) -> T:
+        """Let `work` ask, all of it in one transaction; it may run several times.
 
-    async def do(self, work: Callable[[AsyncConnection[Any]], Awaitable[T]]) -> T:
-        """Let `work` ask, all of it in one transaction; it may run several times. Raises JournalError."""
-        last: BaseException | None = None
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                while True:
-                    try:
-                        async with self.pool.connection() as connection, connection.transaction():
-                            return await work(connection)
-                    except PASSING as exc:
-                        last = exc
-                        await asyncio.sleep(AGAIN)
-        except (psycopg.Error, PoolClosed) as exc:
-            raise await self._error(exc) from exc
-        except TimeoutError as exc:
-            raise await self._error(last or exc) from last
+        Raises JournalError; where it `is_patient`, for no outage, but only where no answer would ever come.
+        """
+        tries: list[BaseException] = []
+        while True:
+            try:
+                async with asyncio.timeout(self._answer_seconds):
+                    return await self._insist(work, tries)
+            except (psycopg.Error, PoolClosed) as exc:
+                raise await self._error(exc) from exc
+            except TimeoutError as exc:
+                if not is_patient:
+                    last = tries[-1] if tries else None
+                    raise await self._error(last or exc) from last
+                tries.clear()
 
     async def offset(self) -> Offset:
         """By how much the database's clock differs from this process's, to half of a round trip."""
@@ -99,6 +99,28 @@ class Store:
             reason = "its tables of procrastinate are older than version 3.0"
             raise unusable(place, reason, advice="update them as the release notes of procrastinate say")
 
+    async def _insist(self, work: Callable[[AsyncConnection[Any]], Awaitable[T]], tries: list[BaseException]) -> T:
+        while True:
+            try:
+                async with self.pool.connection() as connection, connection.transaction():
+                    return await work(connection)
+            except PoolClosed:  # an OperationalError too, and it does not pass
+                raise
+            except PASSING as exc:
+                tries.append(exc)
+                await asyncio.sleep(AGAIN)
+
     async def _error(self, error: BaseException) -> Exception:
         place = describe(await conninfo_of(self.pool))
-        return unusable(place, str(error) or f"no answer in {ANSWER_SECONDS:g} seconds", advice=advise(error))
+        return unusable(place, str(error) or f"no answer in {self._answer_seconds:g} seconds", advice=advise(error))
+
+
+def _asking(
+    statement: str, parameters: Mapping[str, object]
+) -> Callable[[AsyncConnection[Any]], Awaitable[list[DictRow]]]:
+    async def run(connection: AsyncConnection[Any]) -> list[DictRow]:
+        cursor = connection.cursor(row_factory=dict_row)
+        await cursor.execute(statement, parameters)
+        return list(await cursor.fetchall()) if cursor.description else []
+
+    return run

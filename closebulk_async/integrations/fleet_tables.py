@@ -11,7 +11,7 @@ NEWS = "closebulk_fleet"
 
 TABLES: tuple[str, ...] = (
     """CREATE TABLE closebulk.starts (
-        id text PRIMARY KEY, account text NOT NULL, kind text NOT NULL, idempotency_key text NOT NULL,
+        id text PRIMARY KEY, account text NOT NULL, scope text, kind text NOT NULL, idempotency_key text NOT NULL,
         request json NOT NULL, state text NOT NULL DEFAULT 'waiting', ref text, intent text, outcome json,
         attempts integer NOT NULL DEFAULT 0, created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         changed_at timestamptz NOT NULL DEFAULT clock_timestamp())""",
@@ -40,13 +40,15 @@ CLOCK = f"SELECT {_NOW} AS now"
 
 # Starts ---------------------------------------------------------------------------------------------------------------
 
-ASK = """INSERT INTO closebulk.starts (id, account, kind, idempotency_key, request)
-    VALUES (%(id)s, %(account)s, %(kind)s, %(idempotency_key)s, %(request)s)
+ASK = """INSERT INTO closebulk.starts (id, account, scope, kind, idempotency_key, request)
+    VALUES (%(id)s, %(account)s, %(scope)s, %(kind)s, %(idempotency_key)s, %(request)s)
     ON CONFLICT (id) DO NOTHING RETURNING id"""
-GET_START = """SELECT id, account, kind, idempotency_key, request, state, ref, intent, outcome, attempts
+GET_START = """SELECT id, account, scope, kind, idempotency_key, request, state, ref, intent, outcome
     FROM closebulk.starts WHERE id = %(id)s"""
-TRY_START = """UPDATE closebulk.starts SET attempts = attempts + 1 WHERE id = %(id)s
-    RETURNING id, account, kind, idempotency_key, request, state, ref, intent, outcome, attempts"""
+# The first one who knows it says it for all.
+BIND_START = """UPDATE closebulk.starts SET scope = coalesce(scope, %(scope)s) WHERE id = %(id)s RETURNING scope"""
+COUNT_TRY = "UPDATE closebulk.starts SET attempts = attempts + 1 WHERE id = %(id)s RETURNING attempts"
+INTENT_OF_KEY = "SELECT id FROM closebulk.intents WHERE scope = %(scope)s AND idempotency_key = %(key)s"
 # Settled once: what was told to somebody stays so, whatever another try of the same task comes to.
 _SETTLE = """settled AS (UPDATE closebulk.starts SET state = %(state)s, ref = %(ref)s, intent = %(intent)s,
         outcome = %(outcome)s, changed_at = clock_timestamp()

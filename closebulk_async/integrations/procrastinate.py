@@ -26,6 +26,7 @@ from closebulk_async.integrations.fleet_starts import CLASSES, ref_of
 from closebulk_async.integrations.fleet_store import Store
 from closebulk_async.integrations.fleet_tasks import Tasks
 from closebulk_async.integrations.fleet_waits import RowWatcher
+from closebulk_async.integrations.postgres import GRACE
 from closebulk_async.models import Job, JobRef, Kind, parse_kind
 from closebulk_async.operations import read_wait_options, to_ref, to_snapshot
 from closebulk_async.policy import Duration, PollPolicy, to_seconds
@@ -70,9 +71,13 @@ class Fleet:
         queue: str = "closebulk",
         poll: PollPolicy = PollPolicy(),  # noqa: B008 - frozen
         keep: Duration = timedelta(days=7),
+        grace: Duration = GRACE,
         clock: Clock | None = None,
     ) -> None:
-        """Connect nowhere yet. `poll` is the cadence of waits here; `keep` is how long what has ended can be seen."""
+        """Connect nowhere yet. `poll` is the cadence of waits here; `keep` is how long what has ended can be seen.
+
+        `grace` is that of `PostgresJournal`, the same in all processes: no POST may take longer than 15 seconds less.
+        """
         self._app = make_app(app) if isinstance(app, str) else app
         if not isinstance(self._app.connector, PsycopgConnector):
             kind = type(self._app.connector).__name__
@@ -81,6 +86,7 @@ class Fleet:
         self._factory = client_factory
         self._poll = poll
         self._keep = to_seconds(keep, name="keep")
+        self._grace = to_seconds(grace, name="grace")
         self._clock = SystemClock() if clock is None else clock
         self._stack: AsyncExitStack | None = None
         self._watchers: dict[str, RowWatcher] = {}
@@ -96,7 +102,7 @@ class Fleet:
                 pool = connector.pool
             self._store = Store(pool, clock=self._clock)
             self._newsroom = Newsroom(pool)
-            self._accounts = Accounts(self._factory, pool, clock=self._clock)
+            self._accounts = Accounts(self._factory, pool, clock=self._clock, grace=self._grace)
             stack.push_async_callback(self._accounts.aclose)
             await self._store.check()
             self._offset = await self._store.offset()
@@ -126,6 +132,10 @@ class Fleet:
         of its own. Whatever becomes of the caller, what was asked for is done, once. Where nobody knows whether a lost
         POST has started something, AmbiguousStartError says so, and the fleet goes on to find out: call again with the
         key, or decide with `adopt` or `abandon` of the client.
+
+        What cannot be sent because Close or PostgreSQL is away is tried again for as long as that lasts, and so long
+        this waits. Where this process has a key of the account too, a worker whose key is of another organization
+        sends nothing: InvalidRequestError.
         """
         chosen = parse_kind(kind)
         if chosen not in CLASSES:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from closebulk_async import CloseBulk, PollPolicy
+from closebulk_async import CloseBulk, PollPolicy, StartPolicy
 from closebulk_async.errors import CloseBulkError
 from closebulk_async.integrations.fleet_setup import prepare
 from closebulk_async.integrations.procrastinate import Fleet
@@ -47,18 +47,19 @@ LONGEST_STOP = 12.0
 POLL = PollPolicy(floor=0.5, ceiling=5.0)
 
 
-def make_fleet(options: argparse.Namespace) -> Fleet:
+def make_fleet(options: argparse.Namespace, *, lease: float = StartPolicy().lease) -> Fleet:
     """The same for each process of a run."""
 
     def make_client(account: str, **wiring: Any) -> CloseBulk:
-        return CloseBulk(options.key, base_url=options.base_url, poll=POLL, **wiring)
+        policy = StartPolicy(lease=lease)
+        return CloseBulk(options.key, base_url=options.base_url, poll=POLL, start=policy, **wiring)
 
     return Fleet(options.database, make_client, poll=POLL)
 
 
 async def work(options: argparse.Namespace) -> None:
     """Be a worker until it is told to end."""
-    async with make_fleet(options) as fleet:
+    async with make_fleet(options, lease=options.lease) as fleet:
         await fleet.work(handles_signals=True)
 
 
@@ -245,6 +246,7 @@ def main() -> int:
     parser.add_argument("--longest-stop", type=float, default=25.0, help="seconds (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=5, help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    parser.add_argument("--lease", type=float, default=StartPolicy().lease, help=argparse.SUPPRESS)
     for name in ("--role", "--base-url", "--key", "--database"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     options = parser.parse_args()

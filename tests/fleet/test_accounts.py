@@ -47,7 +47,7 @@ async def test_a_grant_has_one_budget_by_the_name_of_its_account(fleet_stage: Fl
     app = fleet_stage.sim.oauth
     refresh_token = app.grant()
 
-    def make_client(account: str, **wiring: Any) -> CloseBulk:  # noqa: ARG001 - as a fleet calls it
+    def make_client(account: str, **wiring: Any) -> CloseBulk:
         auth = OAuth(app.client_id, app.client_secret, refresh_token)
         return CloseBulk(auth=auth, base_url=fleet_stage.sim.base_url, **wiring)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from closebulk_async.simulator import Plan
+from closebulk_async.simulator import Plan, Simulator
 from tests.cli.programs import for_simulator, read_until, run, running
 from tests.stage import KEYWORDS, QUERY
 
@@ -47,6 +47,20 @@ async def test_a_worker_starts_and_follows_what_a_command_asks_for(fleet_stage: 
         async with asyncio.timeout(15):
             assert await worker.wait() == 0
     assert fleet_stage.posts == 1
+
+
+async def test_what_was_previewed_runs_in_no_other_organization(fleet_stage: FleetStage) -> None:
+    """A worker with another key refuses it, and the command tells so."""
+    async with Simulator() as elsewhere:
+        of_worker = for_simulator(elsewhere) | {"CLOSEBULK_DATABASE": fleet_stage.database}
+        async with running("fleet", "worker", env=of_worker) as worker:
+            await read_until(worker, "working", stream="stderr")
+            query = ["--query", json.dumps(QUERY)]
+            asked = await run("fleet", "start", "delete", *query, "--yes", env=env_of(fleet_stage))
+        assert asked.code == 2
+        assert f"a worker's key of that name is of {elsewhere.base_url}" in asked.err
+        assert not elsewhere.jobs
+    assert not fleet_stage.posts
 
 
 async def test_init_may_be_repeated(database: str, fleet_stage: FleetStage) -> None:

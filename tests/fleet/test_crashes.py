@@ -10,27 +10,34 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import attrs
 import psycopg
 import pytest
 
-from closebulk_async.simulator import Plan, faults
+from closebulk_async import AmbiguousStartError, StartPolicy
+from closebulk_async.clock import SystemClock
+from closebulk_async.simulator import Plan, Simulator, faults
 from tests.fleet.chaos import Workers, is_well, make_fleet, run_chaos
-from tests.fleet.stage import start
+from tests.fleet.stage import FleetStage, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.fleet.postgres import PostgresServer
-    from tests.fleet.stage import FleetStage
 
 TAKEN_OVER = 15.0
 """Seconds: what is promised. How soon it is in fact is measured by `python -m tests.fleet.figures`."""
 
 
+SILENT_AFTER = 2.0
+"""Seconds after which a worker that gives no sign of life is no longer waited for."""
+
+
 @contextmanager
-def workers_of(stage: FleetStage, number: int) -> Iterator[Workers]:
+def workers_of(stage: FleetStage, number: int, *, lease: float = StartPolicy().lease) -> Iterator[Workers]:
     """So many processes that work."""
-    workers = Workers(["--base-url", stage.sim.base_url, "--key", stage.sim.api_key, "--database", stage.database])
+    place = ["--base-url", stage.sim.base_url, "--key", stage.sim.api_key, "--database", stage.database]
+    workers = Workers([*place, "--lease", str(lease)])
     try:
         for _ in range(number):
             workers.add()
@@ -78,22 +85,39 @@ async def test_the_start_of_a_worker_that_was_killed_is_single(fleet_stage: Flee
     assert fleet_stage.posts == 1
 
 
-async def test_a_worker_that_was_stopped_ends_what_it_has_begun(fleet_stage: FleetStage) -> None:
-    """While it is silent, nobody sends its POST again: it may go on at any time."""
-    fleet_stage.sim.fail_next(faults.delay(0.5), method="POST", path="/bulk_action/")
-    with workers_of(fleet_stage, 1) as workers:
-        async with make_fleet(options_of(fleet_stage)) as fleet:
-            asked = asyncio.create_task(start(fleet, idempotency_key="k"))
-            while not fleet_stage.posts:  # noqa: ASYNC110 - nobody else tells
-                await asyncio.sleep(0.01)
-            (victim,) = workers.processes
-            victim.send_signal(signal.SIGSTOP)
-            workers.add()
-            await asyncio.sleep(9)  # as long as it takes until its tasks are given to the other one
-            victim.send_signal(signal.SIGCONT)
-            action = await asked
-    assert [job.id for job in fleet_stage.sim.jobs] == [action.id]
-    assert fleet_stage.posts == 1
+@attrs.frozen
+class Gate(SystemClock):
+    """For a service that keeps an answer waiting until a test lets it go on."""
+
+    is_open: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+    async def sleep(self, seconds: float) -> None:  # noqa: ARG002 - however long it is
+        """Until then."""
+        await self.is_open.wait()
+
+
+async def test_a_worker_that_was_stopped_ends_what_it_has_begun(fleet_database: str) -> None:
+    """While it is silent, nobody sends its POST again, although another one has its task: it may go on at any time."""
+    gate = Gate()
+    async with Simulator(clock=gate, plan=Plan(duration=1000)) as sim:
+        stage = FleetStage(sim=sim, database=fleet_database)
+        sim.fail_next(faults.delay(1), method="POST", path="/bulk_action/")
+        with workers_of(stage, 1, lease=SILENT_AFTER) as workers:
+            async with make_fleet(options_of(stage)) as fleet:
+                asked = asyncio.create_task(start(fleet, idempotency_key="k"))
+                while not stage.posts:  # noqa: ASYNC110 - nobody else tells
+                    await asyncio.sleep(0.01)
+                (victim,) = workers.processes
+                victim.send_signal(signal.SIGSTOP)
+                workers.add()
+                with pytest.raises(AmbiguousStartError, match="no such action is in the list"):
+                    await asked
+                assert not sim.jobs
+                victim.send_signal(signal.SIGCONT)
+                gate.is_open.set()
+                action = await start(fleet, idempotency_key="k")
+        assert [job.id for job in sim.jobs] == [action.id]
+        assert stage.posts == 1
 
 
 async def test_nothing_is_there_twice_or_lost(postgres: PostgresServer) -> None:

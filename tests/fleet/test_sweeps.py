@@ -81,7 +81,7 @@ async def test_a_worker_with_a_wrong_key_leaves_polls_to_others(fleet_stage: Fle
     ref = fleet_stage.job(duration=1000)
     missing: JobRef[Any] = JobRef(Kind.EMAIL, "bulkemail_nothing")
 
-    def wrong(account: str, **wiring: Any) -> CloseBulk:  # noqa: ARG001 - as a fleet calls it
+    def wrong(account: str, **wiring: Any) -> CloseBulk:
         return CloseBulk("api_wrong", base_url=fleet_stage.sim.base_url, poll=QUICK, **wiring)
 
     async with Fleet(fleet_stage.database, wrong, poll=QUICK) as stranger:
