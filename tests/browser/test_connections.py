@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from playwright.async_api import expect
@@ -143,9 +144,11 @@ async def test_a_token_opens_the_page_and_stands_nowhere(browser: Browser) -> No
         await scene.serve()
         page = await scene.open()
         await page.get_by_label("Token").fill("another")
+        answered = asyncio.ensure_future(page.wait_for_event("framenavigated"))
         await page.get_by_role("button", name="Open the dashboard").click(no_wait_after=True)
-        while not await page.get_by_role("alert").count():
+        while not answered.done():
             await scene.pass_time(1)  # a wrong token is answered late
+            await asyncio.wait([answered], timeout=0.05)
         await expect(page.get_by_role("alert")).to_contain_text("not the token")
         await page.get_by_label("Token").fill(TOKEN)
         await page.get_by_role("button", name="Open the dashboard").click()
