@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from closebulk_async.incoming import Fetcher
     from closebulk_async.auth import Auth
+    from closebulk_async.incoming import Fetcher
     from closebulk_async.settings import Settings
 
 __all__ = ["Delivery", "Patience", "Transport"]

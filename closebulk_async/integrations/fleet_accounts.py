@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from closebulk_async.auth import ApiKey, BearerToken
-from closebulk_async.client import engine_of
+from closebulk_async.client import CloseBulk, engine_of
 from closebulk_async.errors import CloseBulkError
 from closebulk_async.integrations.postgres import PostgresJournal
 from closebulk_async.integrations.postgres_limiter import PostgresLimiter, hash_key
@@ -17,7 +17,6 @@ from closebulk_async.integrations.postgres_limiter import PostgresLimiter, hash_
 if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool
 
-    from closebulk_async.client import CloseBulk
     from closebulk_async.clock import Clock
 
 

@@ -133,5 +133,6 @@ ENTER_WORKER = """WITH gone AS (DELETE FROM closebulk.workers WHERE id NOT IN (S
 WORKERS = """SELECT id, queue, extract(epoch FROM clock_timestamp() - last_heartbeat)::float8 AS silent_for,
     (SELECT count(*) FROM procrastinate_jobs WHERE worker_id = workers.id AND status = 'doing') AS jobs
     FROM procrastinate_workers JOIN closebulk.workers USING (id)
-    WHERE queue = ANY(%(queues)s) AND last_heartbeat > clock_timestamp() - make_interval(secs => %(heard)s) ORDER BY id"""
+    WHERE queue = ANY(%(queues)s) AND last_heartbeat > clock_timestamp() - make_interval(secs => %(heard)s)
+    ORDER BY id"""
 """The engine has no function that lists its workers."""

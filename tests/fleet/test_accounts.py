@@ -27,8 +27,8 @@ class Keys:
         self.key = key
         self.asked = 0
 
-    def __call__(self, account: str, **wiring: Any) -> CloseBulk:
-        """As a fleet calls it."""
+    def __call__(self, account: str, **wiring: Any) -> CloseBulk:  # noqa: ARG002 - as a fleet calls it
+        """The same key for every account."""
         self.asked += 1
         return CloseBulk(self.key, base_url=self.stage.sim.base_url, poll=QUICK, **wiring)
 
@@ -47,7 +47,7 @@ async def test_a_grant_has_one_budget_by_the_name_of_its_account(fleet_stage: Fl
     app = fleet_stage.sim.oauth
     refresh_token = app.grant()
 
-    def make_client(account: str, **wiring: Any) -> CloseBulk:  # noqa: ARG001 - as a fleet calls it
+    def make_client(account: str, **wiring: Any) -> CloseBulk:
         auth = OAuth(app.client_id, app.client_secret, refresh_token)
         return CloseBulk(auth=auth, base_url=fleet_stage.sim.base_url, **wiring)
 
@@ -81,7 +81,7 @@ async def test_polls_go_on_with_a_new_key(fleet_stage: FleetStage) -> None:
         working = asyncio.create_task(fleet.work())
         wait = asyncio.ensure_future(fleet.wait_until_done(ref, timeout=30))
         async with asyncio.timeout(10):
-            while not any(row["failing"] for row in (await fleet.status())["actions"]):
+            while not any(row["failing"] for row in (await fleet.status())["actions"]):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.02)
         keys.key = fleet_stage.sim.api_key
         assert (await wait).is_done
