@@ -166,8 +166,8 @@ class SharedLimiter(FarLimiter[SharedLine]):
                 del line.news[:news]
                 break
         is_late = bool(places) and self._now() > began + AHEAD
-        # This process was stopped before the answer came. Where that is so twice in a row, it is the store that is slow,
-        # and who gave back every place would never have one.
+        # This process was stopped before the answer came. Where that is so twice in a row, it is the store that is
+        # slow, and who gave back every place would never have one.
         gives_back = is_late and not line.was_late
         line.was_late = is_late
         for wait, priority in places:

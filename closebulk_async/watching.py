@@ -41,7 +41,7 @@ class Watcher:
         tell: Telling = Telling(()),  # noqa: B008 - holds nothing
         hopeless: tuple[type[CloseBulkError], ...] = HOPELESS,
     ) -> None:
-        """Watch nothing yet. `desks` are where the polls of each kind are asked for; `hopeless` ends a watch at once."""
+        """Watch nothing yet. `desks` are where the polls of each kind are asked for; `hopeless` ends a watch."""
         self.clock = clock
         self.policy = policy
         self.tell = tell

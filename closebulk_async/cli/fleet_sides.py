@@ -108,7 +108,7 @@ def describe_status(found: Mapping[str, Any]) -> Sequence[str]:
     """A line for each thing that can be said."""
     lines = [f"workers: {len(found['workers'])}"]
     lines += [
-        f"  {row['id']} ({row['queue']}): {row['jobs']} tasks, last sign of life {format_seconds(row['silent_for'])} ago"
+        f"  {row['id']}, {row['queue']}: {row['jobs']} tasks, last heard of {format_seconds(row['silent_for'])} ago"
         for row in found["workers"]
     ]
     lines += [f"starts of {row['account']}: {row['count']} {row['state']}" for row in found["starts"]]

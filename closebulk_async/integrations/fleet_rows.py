@@ -25,6 +25,10 @@ class Offset:
 
     seconds: float
 
+    def renewed(self, now: float, *, asked: float, answered: float) -> Offset:
+        """By an answer that it is `now` there: as it was, unless that can no longer be; clocks drift, and are set."""
+        return Offset(min(max(self.seconds, now - answered), now - asked))
+
     def there(self, at: float | None) -> float | None:
         """An instant of this process, by the database's clock."""
         return None if at is None else at + self.seconds

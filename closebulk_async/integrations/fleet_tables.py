@@ -73,7 +73,7 @@ PRUNE_STARTS = """DELETE FROM closebulk.starts WHERE state IN ('started', 'faile
 _COLUMNS = """id, snapshot, meter, polled_at, next_poll_at, failures, silent_since, last_error, failure, failed_at,
     is_final, is_started, registered_at, urged_at"""
 REGISTER = f"{_REGISTER} RETURNING id"
-GET_ACTIONS = f"""SELECT {_COLUMNS} FROM closebulk.actions
+GET_ACTIONS = f"""SELECT {_COLUMNS}, {_NOW} AS now FROM closebulk.actions
     WHERE account = %(account)s AND kind = %(kind)s AND id = ANY(%(ids)s)"""  # noqa: S608 - a constant
 # What was urged a moment ago may be committed only now: some of the last look is looked at again.
 ACTIVE = f"""SELECT {_COLUMNS}, {_NOW} AS now FROM closebulk.actions WHERE account = %(account)s AND kind = %(kind)s
@@ -135,5 +135,6 @@ ENTER_WORKER = """WITH gone AS (DELETE FROM closebulk.workers WHERE id NOT IN (S
 WORKERS = """SELECT id, queue, extract(epoch FROM clock_timestamp() - last_heartbeat)::float8 AS silent_for,
     (SELECT count(*) FROM procrastinate_jobs WHERE worker_id = workers.id AND status = 'doing') AS jobs
     FROM procrastinate_workers JOIN closebulk.workers USING (id)
-    WHERE queue = ANY(%(queues)s) AND last_heartbeat > clock_timestamp() - make_interval(secs => %(heard)s) ORDER BY id"""
+    WHERE queue = ANY(%(queues)s) AND last_heartbeat > clock_timestamp() - make_interval(secs => %(heard)s)
+    ORDER BY id"""
 """The engine has no function that lists its workers."""

@@ -168,10 +168,10 @@ class Tasks:
             update_heartbeat_interval=HEARTBEAT,
             stalled_worker_timeout=STALLED_AFTER * 5,
         )
-        self._app.perform_import_paths()
+        self._app.perform_import_paths()  # type: ignore[no-untyped-call]  # the engine's, and the next one too
         entering = asyncio.get_running_loop().create_task(self._enter(worker, queue), name="closebulk_async worker")
         try:
-            await worker.run()
+            await worker.run()  # type: ignore[no-untyped-call]  # as above
         finally:
             entering.cancel()
             await outlast([entering])

@@ -135,7 +135,10 @@ class RowDesk:
 
     async def _look(self) -> None:
         due = list(self._due)
+        asked = self._clock.monotonic()
         rows = await self._store.ask(tables.GET_ACTIONS, **self._place, ids=[target.ref.id for target in due])
+        if rows:
+            self._offset = self._offset.renewed(rows[0]["now"], asked=asked, answered=self._clock.monotonic())
         by_id = {row["id"]: row for row in rows}
         unknown = [target for target in due if target in self._due and target.ref.id not in by_id]
         for target in due:
@@ -161,13 +164,15 @@ class RowDesk:
             target.blame(error_from_json(row["last_error"]))
         action = action_of(self._kind, row)
         polled_at = row["polled_at"] if row["polled_at"] is not None else row["registered_at"]
-        if action is None or row["failures"] or (seen is not None and polled_at <= seen and not action.is_final):
+        if action is None or row["failures"] or (seen == polled_at and not action.is_final):
             return
         self._seen[row["id"]] = polled_at
         asked_at = self._offset.here(polled_at) or 0.0
         if seen is None and action.is_paused and asked_at < (target.due_since or 0.0):
             self._urgent.add(target)  # it may have been resumed since, and is polled rarely
             return
+        if seen is not None and isinstance(target, Watch):
+            asked_at = max(asked_at, target.polled_at)  # another poll is a later one, also where a clock was set back
         self._settle(target)
         target.on_answer(action, asked_at=asked_at)
 

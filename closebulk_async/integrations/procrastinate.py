@@ -56,7 +56,8 @@ class Fleet:
     `app` is a `procrastinate.App` with an asynchronous psycopg connector, or how to connect to a database (as libpq
     takes it) in which `closebulk fleet init` has made the tables. `client_factory` makes the client of an organization
     by its name: `lambda account, **wiring: CloseBulk(key_of(account), **wiring)`. The name stands in all rows, and a
-    key in none. It is asked again when Close has refused a key, so that a new one needs no new process. The tasks are registered on the app at once, under `closebulk:`.
+    key in none. It is asked again when Close has refused a key, so that a new one needs no new process. The tasks are
+    registered on the app at once, under `closebulk:`.
 
     Who only starts and waits opens it (`async with fleet:`), workers call `work`. To open it raises JournalError where
     the tables are missing or of another version. When a worker is killed, others go on
@@ -209,7 +210,7 @@ class Fleet:
         return action
 
     async def status(self) -> dict[str, Any]:
-        """What the fleet does, as JSON: its workers that live, starts by their states, and the actions that have not ended.
+        """What the fleet does, as JSON: living workers, starts by their states, and actions that have not ended.
 
         Of those: how many are polled, how late that is, how many of the polls fail, and how many are given up.
         """

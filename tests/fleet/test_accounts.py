@@ -27,8 +27,8 @@ class Keys:
         self.key = key
         self.asked = 0
 
-    def __call__(self, account: str, **wiring: Any) -> CloseBulk:
-        """As a fleet calls it."""
+    def __call__(self, account: str, **wiring: Any) -> CloseBulk:  # noqa: ARG002 - as a fleet calls it
+        """The same key for every account."""
         self.asked += 1
         return CloseBulk(self.key, base_url=self.stage.sim.base_url, poll=QUICK, **wiring)
 
@@ -81,7 +81,7 @@ async def test_polls_go_on_with_a_new_key(fleet_stage: FleetStage) -> None:
         working = asyncio.create_task(fleet.work())
         wait = asyncio.ensure_future(fleet.wait_until_done(ref, timeout=30))
         async with asyncio.timeout(10):
-            while not any(row["failing"] for row in (await fleet.status())["actions"]):
+            while not any(row["failing"] for row in (await fleet.status())["actions"]):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.02)
         keys.key = fleet_stage.sim.api_key
         assert (await wait).is_done

@@ -74,6 +74,14 @@ async def test_a_doubtful_start_says_that_its_client_is_elsewhere() -> None:
         await again.reconcile()
 
 
+def test_an_offset_stays_as_long_as_it_may_be_right() -> None:
+    """A slow answer makes nothing worse, and a clock that was set is followed at once."""
+    offset = Offset(100.0)
+    assert offset.renewed(111.0, asked=10.0, answered=30.0) == offset
+    assert offset.renewed(3711.0, asked=11.0, answered=11.5) == Offset(3699.5)
+    assert offset.renewed(11.0, asked=11.0, answered=11.5) == Offset(0.0)
+
+
 def test_an_error_that_nobody_knows_is_one_of_the_package() -> None:
     """With its class in its text; and so is one of a later version."""
     assert str(error_from_json(error_to_json(ZeroDivisionError("by zero")))) == "ZeroDivisionError: by zero"

@@ -69,7 +69,7 @@ async def test_a_refused_key_ends_no_wait(fleet_stage: FleetStage, status: int) 
     async with fleet_stage.worker() as fleet:
         wait = asyncio.ensure_future(fleet.wait_until_done(ref, timeout=20))
         async with asyncio.timeout(10):
-            while not (told := (await fleet.status())["actions"]) or not told[0]["failing"]:
+            while not (told := (await fleet.status())["actions"]) or not told[0]["failing"]:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.02)
         assert (told[0]["active"], told[0]["failed"]) == (1, 0)
         assert "no such key" in told[0]["error"]
@@ -77,7 +77,7 @@ async def test_a_refused_key_ends_no_wait(fleet_stage: FleetStage, status: int) 
 
 
 async def test_a_worker_with_a_wrong_key_leaves_polls_to_others(fleet_stage: FleetStage) -> None:
-    """It polls no longer than it takes to be refused; and the status counts what is given up because it is not there."""
+    """It polls no longer than it takes to be refused; and the status counts what is given up as it is not there."""
     ref = fleet_stage.job(duration=1000)
     missing: JobRef[Any] = JobRef(Kind.EMAIL, "bulkemail_nothing")
 
@@ -89,7 +89,7 @@ async def test_a_worker_with_a_wrong_key_leaves_polls_to_others(fleet_stage: Fle
         wait = stranger.wait_until_done(ref)
         step = asyncio.ensure_future(anext(wait))
         async with asyncio.timeout(10):
-            while not (told := (await stranger.status())["actions"]) or not told[0]["failing"]:
+            while not (told := (await stranger.status())["actions"]) or not told[0]["failing"]:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.02)
         async with fleet_stage.worker() as fleet, asyncio.timeout(60):
             assert not (await step).is_final
