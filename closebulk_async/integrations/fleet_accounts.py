@@ -11,7 +11,7 @@ import attrs
 
 from closebulk_async.auth import ApiKey, BearerToken
 from closebulk_async.client import CloseBulk, engine_of
-from closebulk_async.errors import CloseBulkError, InvalidRequestError
+from closebulk_async.errors import AuthenticationError, CloseBulkError, InvalidRequestError
 from closebulk_async.integrations.postgres import GRACE, PostgresJournal
 from closebulk_async.integrations.postgres_limiter import PostgresLimiter, hash_key
 from closebulk_async.policy import Duration, to_seconds
@@ -92,7 +92,11 @@ class Accounts:
     async def scope(self, account: str) -> str:
         """The base URL and the organization of the key by that name. Asks Close once, and raises what that raises."""
         client = await self.client(account)
-        return await engine_of(client).bookkeeper.scope()
+        try:
+            return await engine_of(client).bookkeeper.scope()
+        except AuthenticationError:
+            self.doubt(account)
+            raise
 
     async def scope_here(self, account: str) -> str | None:
         """The same. None where this process has no key by that name, as one that only asks workers may."""

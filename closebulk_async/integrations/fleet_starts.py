@@ -14,6 +14,7 @@ from psycopg.types.json import Json
 
 from closebulk_async.errors import (
     AmbiguousStartError,
+    AuthenticationError,
     ClientClosedError,
     CloseBulkError,
     IdempotencyConflictError,
@@ -246,6 +247,8 @@ class Starts:
 
     async def _settle_error(self, row: DictRow, error: Exception) -> None:
         """For an error that says nothing of a POST: whether there was one before is for the journal to say."""
+        if isinstance(error, AuthenticationError):
+            self._accounts.doubt(row["account"])
         intent = await self._intent_of(row, error)
         if intent is not None and intent.state is State.POSTING:
             doubt = ambiguous(intent, f"what became of it cannot be found out just now: {error}")

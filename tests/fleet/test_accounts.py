@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from closebulk_async import CloseBulk
+from closebulk_async import CloseBulk, Kind
 from closebulk_async.errors import AuthenticationError
 from closebulk_async.integrations.postgres_limiter import hash_key
 from closebulk_async.integrations.procrastinate import Fleet
 from closebulk_async.oauth import OAuth
-from tests.fleet.stage import QUICK
+from tests.fleet.stage import QUICK, start
 
 if TYPE_CHECKING:
     from tests.fleet.stage import FleetStage
@@ -87,6 +87,29 @@ async def test_polls_go_on_with_a_new_key(fleet_stage: FleetStage) -> None:
         assert (await wait).is_done
         fleet.stop()
         await working
+
+
+async def test_starts_go_on_with_a_new_key(fleet_stage: FleetStage) -> None:
+    """A start that a worker's key was refused for has failed; the next one is sent with the key of then."""
+    keys = Keys(fleet_stage, "api_old")
+    async with Fleet(fleet_stage.database, keys, poll=QUICK) as fleet, fleet_stage.fleet() as caller:
+        working = asyncio.create_task(fleet.work())
+        with pytest.raises(AuthenticationError):
+            await start(caller, Kind.DELETE)
+        keys.key = fleet_stage.sim.api_key
+        assert (await start(caller, Kind.DELETE)).ref
+        fleet.stop()
+        await working
+
+
+async def test_callers_go_on_with_a_new_key(fleet_stage: FleetStage) -> None:
+    """Who starts asks for the organization of the key first."""
+    keys = Keys(fleet_stage, "api_old")
+    async with fleet_stage.worker(), Fleet(fleet_stage.database, keys, poll=QUICK) as caller:
+        with pytest.raises(AuthenticationError):
+            await start(caller, Kind.DELETE)
+        keys.key = fleet_stage.sim.api_key
+        assert (await start(caller, Kind.DELETE)).ref
 
 
 async def _names(stage: FleetStage) -> set[str]:
