@@ -104,8 +104,8 @@ async def test_a_host_that_is_none_is_said(sim: Simulator) -> None:
 
 async def test_where_others_can_reach_it_it_makes_a_token(sim: Simulator) -> None:
     """It is printed once, with how to put TLS in front, and the page asks for it."""
-    async with running("dashboard", "--host", "0.0.0.0", "--port", "0", env=for_simulator(sim)) as process:  # noqa: S104
-        url = (await address_of(process)).replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+    async with running("dashboard", "--host", "0.0.0.0", "--port", "0", env=for_simulator(sim)) as process:  # noqa: S104 - what is tested
+        url = (await address_of(process)).replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - as above
         line = await read_until(process, "needs a token", stream="stderr")
         token = line.rpartition(" ")[2]
         assert len(token) >= 40
