@@ -118,7 +118,6 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "counting": ("Preview",),
     "fingerprints": (),
     "journal_rows": (),
-    "stored_journal": (),
     "journal_tables": (),
     "owners": (),
     "tasks": (),
