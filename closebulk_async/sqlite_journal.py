@@ -100,6 +100,7 @@ class SqliteJournal:
         self._opening = asyncio.Lock()
         self._syncing = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._judgements: dict[str, asyncio.Task[bool]] = {}
         self._begun = 0
         self._is_closed = False
 
@@ -131,17 +132,17 @@ class SqliteJournal:
         await self._finish(leave)
 
     async def is_dead(self, owner: str) -> bool:
-        """Whether it has left, or its lock is free. That its file is missing is no proof: the journal may be a copy."""
+        """Whether it has left, or its lock is free. That its file is missing is no proof: the journal may be a copy.
 
-        async def judge() -> bool:
-            if await self._run(tables.IS_BURIED, {"owner": owner}):
-                return True
-            is_free = await asyncio.to_thread(self._locks.is_free, owner)
-            if is_free:
-                await self._run(tables.BURY, {"owner": owner})  # what is proved once stays so
-            return is_free
-
-        return await self._finish(judge)
+        Those who ask at the same moment share one try of the lock: each try holds it for an instant, in which another
+        would take a dead owner for a living one.
+        """
+        judgement = self._judgements.get(owner)
+        if judgement is None:
+            judgement = asyncio.get_running_loop().create_task(self._finish(lambda: self._judge(owner)), name=TASK)
+            self._judgements[owner] = judgement
+            judgement.add_done_callback(lambda _: self._judgements.pop(owner))
+        return await result_of(judgement)
 
     async def begin(self, intent: Intent) -> Intent:
         """Write it down, or return the one that has its key."""
@@ -191,6 +192,14 @@ class SqliteJournal:
         if not self._is_closed:
             self._is_closed = True
             await result_of(asyncio.get_running_loop().create_task(self._close(), name=TASK))
+
+    async def _judge(self, owner: str) -> bool:
+        if await self._run(tables.IS_BURIED, {"owner": owner}):
+            return True
+        is_free = await asyncio.to_thread(self._locks.is_free, owner)
+        if is_free:
+            await self._run(tables.BURY, {"owner": owner})  # what is proved once stays so
+        return is_free
 
     async def _close(self) -> None:
         if self._tasks:

@@ -12,7 +12,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -41,6 +41,7 @@ from tests.journals import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
 PROGRAM = """
@@ -143,6 +144,17 @@ class TestSharing:
             assert await other.is_dead(owner)
 
 
+class CountingThreads(ThreadPoolExecutor):
+    """Threads that count what they are given to do."""
+
+    calls = 0
+
+    def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Count it, and do it."""
+        self.calls += 1
+        return super().submit(*args, **kwargs)
+
+
 class TestOwners:
     """A lock proves what lives and what is dead."""
 
@@ -175,6 +187,18 @@ class TestOwners:
             assert await journal.is_dead(owner)
             next(path.parent.glob("*.owners/*")).unlink()
             assert await journal.is_dead(owner), "what is proved stays so"
+
+    async def test_who_asks_at_the_same_moment_tries_the_lock_once(self, path: Path) -> None:
+        """However many there are: two who try a lock that is free are in each other's way."""
+        async with SqliteJournal(path) as journal, SqliteJournal(path) as other:
+            owner = await journal.enter()
+            assert not await other.is_dead(owner)
+            threads = CountingThreads()  # the loop ends them
+            asyncio.get_running_loop().set_default_executor(threads)
+            assert not any(await asyncio.gather(*(other.is_dead(owner) for _ in range(50))))
+            assert threads.calls == 1
+            assert not await other.is_dead(owner)
+            assert threads.calls == 2
 
     async def test_a_missing_file_proves_nothing(self, path: Path, journal: SqliteJournal) -> None:
         """A journal that was copied to another machine has none of them."""
