@@ -9,27 +9,26 @@ import uuid
 from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import aiosqlite
 import orjson
 
 from closebulk_async import journal_tables as tables
-from closebulk_async.clock import Clock, SystemClock
 from closebulk_async.errors import JournalError
 from closebulk_async.intents import State
-from closebulk_async.journal_rows import dump_sighting, from_row, to_row
 from closebulk_async.owners import OwnerLocks
-from closebulk_async.policy import Duration, to_seconds
+from closebulk_async.stored_journal import BATCH, TASK, Statements, StoredJournal
 from closebulk_async.tasks import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-    from datetime import datetime
     from os import PathLike
 
-    from closebulk_async.intents import Intent, Sighting
+    from closebulk_async.clock import Clock
+    from closebulk_async.intents import Intent
     from closebulk_async.models import JobRef
+    from closebulk_async.policy import Duration
 
 T = TypeVar("T")
 
@@ -47,16 +46,8 @@ ANSWER_SECONDS = 30.0
 OPENINGS = 10
 """How often the change to WAL is tried: of two that try it at the same moment, SQLite refuses one without waiting."""
 
-BATCH = 1000
-"""What one clearing away removes at most, so that it holds up nobody for long."""
-
-CLEAR_EVERY = 100
-"""Starts between two clearings: ten times as many rows may go as have come."""
-
 OWNER_FILES = 100
 """Files of owners that an opening tries at most."""
-
-TASK = "closebulk_async journal"
 
 ADVICE = {
     "SQLITE_NOTADB": "it is no journal, or damaged: take another path, or restore it from a backup",
@@ -70,7 +61,7 @@ ADVICE = {
 ELSE = "see that its directory exists, on a local disk with room, and that this user may write there"
 
 
-class SqliteJournal:
+class SqliteJournal(StoredJournal):
     """A journal in the SQLite file `path`, which any number of processes of one user on one machine may share.
 
     The first call opens the file, and makes it where it is missing; its directory must exist, on a local disk. Beside
@@ -86,29 +77,19 @@ class SqliteJournal:
     on it.
     """
 
-    is_durable = True
+    _statements: ClassVar[Statements] = tables
+    _if_damaged = ADVICE["SQLITE_CORRUPT"]
 
     def __init__(
         self, path: str | PathLike[str], *, clock: Clock | None = None, keep: Duration = timedelta(days=90)
     ) -> None:
         """Nothing is read or written yet. Raises InvalidRequestError where `keep` is no duration."""
+        super().__init__(clock=clock, keep=keep)
         self._path = Path(path).absolute()  # so that a later change of the working directory changes nothing
-        self._clock = SystemClock() if clock is None else clock
-        self._keep = to_seconds(keep, name="keep")
         self._locks = OwnerLocks(self._path)
         self._db: aiosqlite.Connection | None = None
-        self._opening = asyncio.Lock()
         self._syncing = asyncio.Lock()
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._judgements: dict[str, asyncio.Task[bool]] = {}
-        self._begun = 0
-        self._is_closed = False
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
 
     async def enter(self) -> str:
         """Make an owner, and lock its file until it leaves or this process ends."""
@@ -144,54 +125,17 @@ class SqliteJournal:
             judgement.add_done_callback(lambda _: self._judgements.pop(owner))
         return await result_of(judgement)
 
-    async def begin(self, intent: Intent) -> Intent:
-        """Write it down, or return the one that has its key."""
-        self._begun += 1
-        if self._begun % CLEAR_EVERY == 0:
-            self._tell_forgotten(await self._ask(tables.FORGET, {"before": self._now() - self._keep, "batch": BATCH}))
-        return self._read(await self._ask(tables.BEGIN, self._row(intent)))[0]
-
     async def swap(self, intent: Intent) -> Intent | None:
         """Replace the stored one, if it is still the one that was read and nobody else has what it takes."""
-        rows = await self._ask(tables.SWAP, self._row(intent), synced=intent.state is State.POSTING)
+        is_synced = intent.state is State.POSTING
+        rows = await self._finish(lambda: self._run(tables.SWAP, self._row(intent), synced=is_synced))
         return next(iter(self._read(rows)), None)
-
-    async def get(self, id: str) -> Intent | None:
-        """The intent of that id."""
-        return next(iter(self._read(await self._ask(tables.GET, {"id": id}))), None)
 
     async def claimed(self, scope: str, refs: Collection[JobRef[Any]]) -> frozenset[JobRef[Any]]:
         """Those that belong to an intent."""
         by_text = {str(ref): ref for ref in refs}
         rows = await self._ask(tables.CLAIMED, {"scope": scope, "refs": orjson.dumps(list(by_text)).decode()})
         return frozenset(by_text[text] for (text,) in rows)
-
-    async def unfinished(self, scope: str | None = None, *, fingerprint: str | None = None) -> Sequence[Intent]:
-        """Every open intent, oldest first."""
-        statement = tables.UNFINISHED if fingerprint is None else tables.UNFINISHED_OF_FINGERPRINT
-        return self._read(await self._ask(statement, {"scope": scope, "fingerprint": fingerprint}))
-
-    async def lease(self, id: str, *, owner: str, until: datetime) -> None:
-        """Prolong the lease."""
-        await self._ask(tables.LEASE, {"id": id, "owner": owner, "until": until.isoformat()})
-
-    async def progress(self, scope: str, ref: JobRef[Any], sighting: Sighting, *, is_final: bool) -> None:
-        """Note the last known state."""
-        seen = {"sighting": dump_sighting(sighting), "is_final": is_final, "changed_at": self._now()}
-        await self._ask(tables.PROGRESS, {"scope": scope, "ref": str(ref), **seen})
-
-    async def prune(self, before: datetime) -> int:
-        """Remove the final intents that were last changed before then, with or without a key, and say how many.
-
-        A key that was removed starts a new action when it is used again.
-        """
-        return len(await self._ask(tables.PRUNE, {"before": before.timestamp()}))
-
-    async def aclose(self) -> None:
-        """Finish what is under way, unlock the files of all owners that entered here, and close. May be repeated."""
-        if not self._is_closed:
-            self._is_closed = True
-            await result_of(asyncio.get_running_loop().create_task(self._close(), name=TASK))
 
     async def _judge(self, owner: str) -> bool:
         if await self._run(tables.IS_BURIED, {"owner": owner}):
@@ -202,25 +146,11 @@ class SqliteJournal:
         return is_free
 
     async def _close(self) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks)
         try:
             await self._guarded(lambda: asyncio.to_thread(self._locks.release_all))
         finally:
             if self._db is not None:
                 await self._guarded(self._db.close)
-
-    async def _ask(self, statement: str, parameters: Mapping[str, Any], *, synced: bool = False) -> list[sqlite3.Row]:
-        return await self._finish(lambda: self._run(statement, parameters, synced=synced))
-
-    async def _finish(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do it to its end, also when the caller is cancelled: its effect is then there, and its answer is not."""
-        if self._is_closed:
-            raise JournalError(f"the journal {self._path} was closed")
-        task = asyncio.get_running_loop().create_task(self._guarded(work), name=TASK)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await result_of(task)
 
     async def _guarded(self, work: Callable[[], Awaitable[T]]) -> T:
         try:
@@ -274,6 +204,9 @@ class SqliteJournal:
                 self._locks.remove(dead - {owner for (owner,) in db.execute(tables.OWNERS_OF_OPEN)})
             db.execute(tables.FORGET_OWNERS)
 
+    async def _clear(self) -> None:
+        self._tell_forgotten(await self._run(tables.FORGET, {"before": self._now() - self._keep, "batch": BATCH}))
+
     def _tell_forgotten(self, rows: Sequence[Sequence[str]]) -> None:
         for ref, state in rows:
             if state == State.STARTED:  # nobody waited for its end, so that somebody may still want to know
@@ -306,20 +239,11 @@ class SqliteJournal:
                 reason = f"it is of version {version}, and this package knows version {tables.SCHEMA_VERSION}"
                 raise self._error(reason, advice="update closebulk-async, or take another path")
 
-    def _row(self, intent: Intent) -> dict[str, Any]:
-        return {**to_row(intent), "changed_at": self._now()}
-
-    def _read(self, rows: list[sqlite3.Row]) -> list[Intent]:
-        try:
-            return [from_row(row) for row in rows]
-        except (ValueError, TypeError, LookupError) as exc:
-            raise self._error(f"a row of it cannot be read: {exc}", advice=ADVICE["SQLITE_CORRUPT"]) from exc
+    def _name(self) -> str:
+        return str(self._path)
 
     def _error(self, reason: str, *, advice: str) -> JournalError:
         return JournalError(f"the journal {self._path} cannot be used: {reason}; {advice}")
-
-    def _now(self) -> float:
-        return self._clock.now().timestamp()
 
 
 def _advise(error: Exception) -> str:

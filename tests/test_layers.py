@@ -42,7 +42,18 @@ BANDS: Mapping[str, int] = {
     ),
     **dict.fromkeys(("clock", "limiter", "auth", "settings", "connections", "transport", "journal"), OUTSIDE),
     **dict.fromkeys(
-        ("sqlite_journal", "journal_rows", "journal_tables", "owners", "tasks", "oauth", "renewing", "grants"), OUTSIDE
+        (
+            "sqlite_journal",
+            "stored_journal",
+            "journal_rows",
+            "journal_tables",
+            "owners",
+            "tasks",
+            "oauth",
+            "renewing",
+            "grants",
+        ),
+        OUTSIDE,
     ),
     **dict.fromkeys(("starting", "watching", "waiting", "batches", "endpoints", "kinds", "client"), SDK),
     **dict.fromkeys(

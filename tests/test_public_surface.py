@@ -118,6 +118,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "counting": ("Preview",),
     "fingerprints": (),
     "journal_rows": (),
+    "stored_journal": (),
     "journal_tables": (),
     "owners": (),
     "tasks": (),

@@ -22,7 +22,8 @@ from closebulk_async.errors import InvalidRequestError, JournalError
 from closebulk_async.intents import Fence, Intent, State
 from closebulk_async.journal_rows import COLUMNS, to_row
 from closebulk_async.owners import OwnerLocks
-from closebulk_async.sqlite_journal import CLEAR_EVERY, SqliteJournal
+from closebulk_async.sqlite_journal import SqliteJournal
+from closebulk_async.stored_journal import CLEAR_EVERY
 from closebulk_async.testing import FakeClock
 from tests.journals import (
     DONE,

@@ -8,7 +8,7 @@ import uuid
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 try:
     import psycopg
@@ -18,7 +18,6 @@ except ImportError as exc:
     message = "psycopg is not installed: pip install 'closebulk-async[fleet]'"
     raise ImportError(message, name=exc.name) from exc
 
-from closebulk_async.clock import Clock, SystemClock
 from closebulk_async.errors import JournalError
 from closebulk_async.integrations import postgres_tables as tables
 from closebulk_async.integrations.postgres_sessions import (
@@ -33,15 +32,14 @@ from closebulk_async.integrations.postgres_sessions import (
 )
 from closebulk_async.integrations.processes import ProcessName
 from closebulk_async.intents import State
-from closebulk_async.journal_rows import dump_sighting, from_row, to_row
 from closebulk_async.policy import Duration, to_seconds
-from closebulk_async.tasks import result_of
+from closebulk_async.stored_journal import BATCH, Statements, StoredJournal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
-    from closebulk_async.intents import Intent, Sighting
+    from closebulk_async.clock import Clock
+    from closebulk_async.intents import Intent
     from closebulk_async.models import JobRef
 
 __all__ = ["PostgresJournal", "migrate"]
@@ -65,19 +63,11 @@ GRACE = timedelta(seconds=75)
 POOL_SIZE = 4
 """Connections of a journal that makes its own pool. Each operation is one statement of about a millisecond."""
 
-BATCH = 1000
-"""What one clearing away removes at most, so that it holds up nobody for long."""
-
-CLEAR_EVERY = 100
-"""Starts between two clearings: ten times as many rows may go as have come."""
-
 OWNERS_CLEARED = 100
 """Owners that one clearing tries at most."""
 
-TASK = "closebulk_async journal"
 
-
-class PostgresJournal:
+class PostgresJournal(StoredJournal):
     """A journal in PostgreSQL 13 or later, which any number of processes on any number of machines may share.
 
     `source` says how to connect, as libpq does, or is an open pool, which stays the caller's (with
@@ -107,7 +97,8 @@ class PostgresJournal:
     closes the connections that it has made.
     """
 
-    is_durable = True
+    _statements: ClassVar[Statements] = tables
+    _if_damaged = "restore it from a backup"
 
     def __init__(
         self,
@@ -118,23 +109,12 @@ class PostgresJournal:
         grace: Duration = GRACE,
     ) -> None:
         """Connect nowhere yet. Raises InvalidRequestError where `keep` or `grace` is no duration."""
+        super().__init__(clock=clock, keep=keep)
         self._source = source
-        self._clock = SystemClock() if clock is None else clock
-        self._keep = to_seconds(keep, name="keep")
         self._grace = to_seconds(grace, name="grace")
         self._place = "an address not read yet"
         self._pool: AsyncConnectionPool[Any] | None = None
-        self._opening = asyncio.Lock()
         self._sessions: dict[str, OwnerSession] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._begun = 0
-        self._is_closed = False
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
 
     async def enter(self) -> str:
         """Make an owner, and hold its lock in a session of its own until it leaves or this process ends."""
@@ -156,13 +136,6 @@ class PostgresJournal:
         """Whether it is proved that the owner does nothing any more; the class says how."""
         return await self._finish(lambda: self._judge(owner))
 
-    async def begin(self, intent: Intent) -> Intent:
-        """Write it down, or return the one that has its key."""
-        self._begun += 1
-        if self._begun % CLEAR_EVERY == 0:
-            await self._finish(self._clear)
-        return self._read(await self._ask(tables.BEGIN, self._row(intent)))[0]
-
     async def swap(self, intent: Intent) -> Intent | None:
         """Replace the stored one, if it is still the one that was read and nobody else has what it takes."""
 
@@ -175,46 +148,13 @@ class PostgresJournal:
 
         return next(iter(self._read(await self._finish(swap))), None)
 
-    async def get(self, id: str) -> Intent | None:
-        """The intent of that id."""
-        return next(iter(self._read(await self._ask(tables.GET, {"id": id}))), None)
-
     async def claimed(self, scope: str, refs: Collection[JobRef[Any]]) -> frozenset[JobRef[Any]]:
         """Those that belong to an intent."""
         by_text = {str(ref): ref for ref in refs}
         rows = await self._ask(tables.CLAIMED, {"scope": scope, "refs": list(by_text)})
         return frozenset(by_text[row["ref"]] for row in rows)
 
-    async def unfinished(self, scope: str | None = None, *, fingerprint: str | None = None) -> Sequence[Intent]:
-        """Every open intent, oldest first."""
-        statement = tables.UNFINISHED if fingerprint is None else tables.UNFINISHED_OF_FINGERPRINT
-        return self._read(await self._ask(statement, {"scope": scope, "fingerprint": fingerprint}))
-
-    async def lease(self, id: str, *, owner: str, until: datetime) -> None:
-        """Prolong the lease."""
-        await self._ask(tables.LEASE, {"id": id, "owner": owner, "until": until.isoformat()})
-
-    async def progress(self, scope: str, ref: JobRef[Any], sighting: Sighting, *, is_final: bool) -> None:
-        """Note the last known state."""
-        seen = {"sighting": dump_sighting(sighting), "is_final": is_final, "changed_at": self._now()}
-        await self._ask(tables.PROGRESS, {"scope": scope, "ref": str(ref), **seen})
-
-    async def prune(self, before: datetime) -> int:
-        """Remove the final intents that were last changed before then, with or without a key, and say how many.
-
-        A key that was removed starts a new action when it is used again.
-        """
-        return len(await self._ask(tables.PRUNE, {"before": before.timestamp()}))
-
-    async def aclose(self) -> None:
-        """Finish what is under way, leave for all owners that entered here, and disconnect. May be repeated."""
-        if not self._is_closed:
-            self._is_closed = True
-            await result_of(asyncio.get_running_loop().create_task(self._close(), name=TASK))
-
     async def _close(self) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks)
         for owner in list(self._sessions):
             try:
                 await self._guarded(partial(self._leave, owner))
@@ -266,18 +206,6 @@ class PostgresJournal:
             raise self._error(reason, advice="nothing was sent; try again")
         return rows
 
-    async def _ask(self, statement: str, parameters: Mapping[str, Any]) -> list[DictRow]:
-        return await self._finish(lambda: self._run(statement, parameters))
-
-    async def _finish(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do it to its end, also when the caller is cancelled: its effect is then there, and its answer is not."""
-        if self._is_closed:
-            raise JournalError(f"the journal in PostgreSQL at {self._place} was closed")
-        task = asyncio.get_running_loop().create_task(self._guarded(work), name=TASK)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await result_of(task)
-
     async def _guarded(self, work: Callable[[], Awaitable[T]]) -> T:
         try:
             async with self._clock.timeout(ANSWER_SECONDS):
@@ -319,20 +247,11 @@ class PostgresJournal:
                 )
         await self._run(tables.CLEAR_OWNERS, {"limit": OWNERS_CLEARED})
 
-    def _row(self, intent: Intent) -> dict[str, Any]:
-        return {**to_row(intent), "changed_at": self._now()}
-
-    def _read(self, rows: Sequence[DictRow]) -> list[Intent]:
-        try:
-            return [from_row(row) for row in rows]
-        except (ValueError, TypeError, LookupError) as exc:
-            raise self._error(f"a row of it cannot be read: {exc}", advice="restore it from a backup") from exc
+    def _name(self) -> str:
+        return f"in PostgreSQL at {self._place}"
 
     def _error(self, reason: str, *, advice: str) -> JournalError:
         return unusable(self._place, reason, advice=advice)
-
-    def _now(self) -> float:
-        return self._clock.now().timestamp()
 
 
 async def _own_pool(conninfo: str) -> AsyncConnectionPool[Any]:

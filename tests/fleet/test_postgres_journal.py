@@ -13,8 +13,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from closebulk_async.errors import InvalidRequestError, JournalError
 from closebulk_async.integrations import postgres_tables as tables
-from closebulk_async.integrations.postgres import CLEAR_EVERY, PostgresJournal, migrate
+from closebulk_async.integrations.postgres import PostgresJournal, migrate
 from closebulk_async.intents import State
+from closebulk_async.stored_journal import CLEAR_EVERY
 from closebulk_async.testing import FakeClock
 from tests.journals import DONE, NOON, SCOPE, finished, new_intent, posting, ref_of, started, swapped
 
