@@ -29,6 +29,8 @@ AIRFLOW_ARGS ?=
 DEMO_ARGS ?=
 CHAOS_ARGS ?=
 CHAOS_FLEET_ARGS ?=
+AUDIT_ARGS ?=
+VERSION ?=
 # `make lock UPGRADE=--upgrade` takes the newest versions; without it only what pyproject.toml asks for changes.
 UPGRADE ?=
 # All but `airflow`, whose pins would hold back everything else. `=`, so that only `make lock` asks.
@@ -38,13 +40,16 @@ DEV_EXTRAS = $(shell $(BIN)/python -c 'import tomllib; file = open("pyproject.to
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Quiet twice: a folder or index of the machine's own pip configuration that lacks a package is not worth a warning each.
 INSTALL := -m pip install --quiet --quiet --progress-bar off
+# A source distribution would fetch what it needs to build itself, which no lock covers. Where a package has no wheel
+# for this machine: `make demo LOCKED=--require-hashes`.
+LOCKED := --require-hashes --only-binary :all:
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate $(UPGRADE)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots bench-fleet
+.PHONY: help demo test chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots bench-fleet audit check-dist release-check
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -95,9 +100,9 @@ OF_BACKOFF := tests/wire $(wildcard tests/test_p*.py tests/test_w*.py tests/test
 test-python-backoff: check-python ## run the tests of what waits and repeats with python-backoff in the place of backoff
 	@echo "== A second environment, where python-backoff takes the place of backoff"
 	@$(PYTHON) -m venv --clear $(VENV)-python-backoff
-	@$(VENV)-python-backoff/bin/python $(INSTALL) --require-hashes -r requirements/dev.txt
+	@$(VENV)-python-backoff/bin/python $(INSTALL) $(LOCKED) -r requirements/dev.txt
 	@$(VENV)-python-backoff/bin/python -m pip uninstall --quiet --yes backoff
-	@$(VENV)-python-backoff/bin/python $(INSTALL) --require-hashes -r requirements/python-backoff.txt
+	@$(VENV)-python-backoff/bin/python $(INSTALL) $(LOCKED) -r requirements/python-backoff.txt
 	@$(VENV)-python-backoff/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@$(VENV)-python-backoff/bin/python -c 'import importlib.metadata as m; by = m.packages_distributions()["backoff"]; \
 		print("backoff comes from", *by, m.version(by[0])); raise SystemExit(by != ["python-backoff"])'
@@ -129,6 +134,9 @@ build: $(DEV) ## make the sdist and the wheel in dist/
 	@rm -rf dist
 	$(BIN)/python -m build --no-isolation
 
+audit: $(DEV) ## ask whether a vulnerability is known of anything that requirements/*.txt locks (AUDIT_ARGS=--complete)
+	@$(BIN)/python -m tests.release.audit $(AUDIT_ARGS)
+
 lock: $(DEV) ## resolve requirements/*.txt again from pyproject.toml
 	$(COMPILE) pyproject.toml $(DEV_EXTRAS) --group dev --output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra cli --group build --constraints requirements/dev.txt --output-file requirements/demo.txt
@@ -150,20 +158,20 @@ check-python:
 $(DEV): requirements/dev.txt pyproject.toml | check-python
 	@echo "== Making $(VENV) with $$($(PYTHON) --version): what requirements/dev.txt locks, and this package, editable"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python $(INSTALL) --require-hashes -r requirements/dev.txt
+	@$(BIN)/python $(INSTALL) $(LOCKED) -r requirements/dev.txt
 	@$(BIN)/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DEMO): requirements/demo.txt pyproject.toml | check-python
 	@echo "== Making $(VENV) with $$($(PYTHON) --version): what requirements/demo.txt locks, and this package, editable"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python $(INSTALL) --require-hashes -r requirements/demo.txt
+	@$(BIN)/python $(INSTALL) $(LOCKED) -r requirements/demo.txt
 	@$(BIN)/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(AIRFLOW): requirements/airflow.txt pyproject.toml | check-python
 	@echo "== Making $(VENV)-airflow with $$($(PYTHON) --version): what requirements/airflow.txt locks, and this package, editable"
 	@$(PYTHON) -m venv --clear $(VENV)-airflow
-	@$(VENV)-airflow/bin/python $(INSTALL) --require-hashes -r requirements/airflow.txt
+	@$(VENV)-airflow/bin/python $(INSTALL) $(LOCKED) -r requirements/airflow.txt
 	@$(VENV)-airflow/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
