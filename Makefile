@@ -137,6 +137,28 @@ build: $(DEV) ## make the sdist and the wheel in dist/
 audit: $(DEV) ## ask whether a vulnerability is known of anything that requirements/*.txt locks (AUDIT_ARGS=--complete)
 	@$(BIN)/python -m tests.release.audit $(AUDIT_ARGS)
 
+check-dist: build ## look into the sdist and the wheel that `build` makes
+	$(BIN)/python -c 'import sys, zipfile; from packaging.metadata import Metadata; \
+		wheel = zipfile.ZipFile(sys.argv[1]); name = next(n for n in wheel.namelist() if n.endswith(".dist-info/METADATA")); \
+		found = Metadata.from_email(wheel.read(name)); print("valid metadata of", found.name, found.version)' dist/*.whl
+
+# The cheap answers first. The gate builds, installs the wheel in an environment of its own and runs the demo there.
+release-check: $(DEV) ## all that comes before a release but the upload (VERSION=1.2.3 where there is no tag yet)
+	@echo "== Release: the tree, the tag, the version and CHANGELOG.md"
+	@$(BIN)/python -m tests.release.ready $(if $(VERSION),--version $(VERSION))
+	@echo "== Release: known vulnerabilities; each package has to be answered for"
+	@$(MAKE) --no-print-directory audit AUDIT_ARGS="--complete $(AUDIT_ARGS)"
+	@echo "== Release: the gate"
+	@.ci/run
+	@echo "== Release: the files"
+	@$(MAKE) --no-print-directory check-dist
+	@$(BIN)/python -m tests.release.ready $(if $(VERSION),--version $(VERSION))
+	@sha256sum dist/*
+	@version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' closebulk_async/version.py); \
+		echo "What is left to do (the first where there is no tag yet):"; \
+		echo "  git tag --sign v$$version --message v$$version && git push origin v$$version"; \
+		echo "  $(BIN)/uv publish dist/*"
+
 lock: $(DEV) ## resolve requirements/*.txt again from pyproject.toml
 	$(COMPILE) pyproject.toml $(DEV_EXTRAS) --group dev --output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra cli --group build --constraints requirements/dev.txt --output-file requirements/demo.txt
