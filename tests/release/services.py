@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import ssl
 from collections.abc import Mapping
@@ -14,6 +15,14 @@ from typing import Any, Self
 
 import attrs
 from aiohttp import web
+
+
+def plain_environment() -> dict[str, str]:
+    """That of this process, without what measures coverage and what an outer make says.
+
+    Nothing of the package runs in the many processes of an audit, and each would begin later for it.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "MAKE", "MFLAGS"))}
 
 
 def vulnerability(package: str, *, fixed: str) -> dict[str, Any]:

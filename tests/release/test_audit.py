@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import socket
 import subprocess
@@ -15,7 +14,7 @@ import attrs
 import pytest
 
 from tests.release.audit import Answers, Ignored, Vulnerability, judge, read_answers, read_ignored
-from tests.release.services import Database, Index, vulnerability
+from tests.release.services import Database, Index, plain_environment, vulnerability
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +45,12 @@ async def audit(root: Path, *options: str, **environment: str) -> Ended:
     """Audit the locks below a folder by the program, which keeps no answer for the next one."""
     given = ("--root", str(root), "--cache-dir", str(root / "cache"), *options)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.release.audit", *given, env=os.environ | environment, stdout=subprocess.PIPE
+        sys.executable,
+        "-m",
+        "tests.release.audit",
+        *given,
+        env=plain_environment() | environment,
+        stdout=subprocess.PIPE,
     )
     printed, _ = await process.communicate()
     return Ended(process.returncode, printed.decode().splitlines())

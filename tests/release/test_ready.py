@@ -15,7 +15,7 @@ import pytest
 
 from tests.release.locks import ROOT
 from tests.release.ready import find_obstacles, git
-from tests.release.services import Database
+from tests.release.services import Database, plain_environment
 from tests.release.test_audit import lay_down, of
 
 if TYPE_CHECKING:
@@ -149,11 +149,10 @@ class Ran:
 async def release_check(root: Path, *arguments: str) -> Ran:
     """Run it in a checkout, with the environment of this test in the place of one of its own."""
     has = (f"BIN={Path(sys.executable).parent}", "DEV=.is-made")
-    environment = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL"}}
     process = await asyncio.create_subprocess_exec(
         *("make", "release-check", *has, *arguments),
         cwd=root,
-        env=environment,
+        env=plain_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
