@@ -116,7 +116,7 @@ class Index:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         await writer.start_tls(tls)
         path = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
-        asked = re.fullmatch(r"/pypi/(.*)/(.*)/json", path)
+        asked = re.fullmatch(r"/\w+/(.*)/(.*)/json", path)
         known = self.entries.get(asked[1]) if asked else None
         body = json.dumps({"vulnerabilities": known}).encode()
         status = b"404 Not Found" if known is None else b"200 OK"
