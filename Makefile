@@ -29,6 +29,8 @@ AIRFLOW_ARGS ?=
 DEMO_ARGS ?=
 CHAOS_ARGS ?=
 CHAOS_FLEET_ARGS ?=
+AUDIT_ARGS ?=
+VERSION ?=
 # `make lock UPGRADE=--upgrade` takes the newest versions; without it only what pyproject.toml asks for changes.
 UPGRADE ?=
 # All but `airflow`, whose pins would hold back everything else. `=`, so that only `make lock` asks.
@@ -38,13 +40,16 @@ DEV_EXTRAS = $(shell $(BIN)/python -c 'import tomllib; file = open("pyproject.to
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Quiet twice: a folder or index of the machine's own pip configuration that lacks a package is not worth a warning each.
 INSTALL := -m pip install --quiet --quiet --progress-bar off
+# A source distribution would fetch what it needs to build itself, which no lock covers. Where a package has no wheel
+# for this machine: `make demo LOCKED=--require-hashes`.
+LOCKED := --require-hashes --only-binary :all:
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate $(UPGRADE)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots bench-fleet
+.PHONY: help demo test chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots bench-fleet audit check-dist release-check
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -95,9 +100,9 @@ OF_BACKOFF := tests/wire $(wildcard tests/test_p*.py tests/test_w*.py tests/test
 test-python-backoff: check-python ## run the tests of what waits and repeats with python-backoff in the place of backoff
 	@echo "== A second environment, where python-backoff takes the place of backoff"
 	@$(PYTHON) -m venv --clear $(VENV)-python-backoff
-	@$(VENV)-python-backoff/bin/python $(INSTALL) --require-hashes -r requirements/dev.txt
+	@$(VENV)-python-backoff/bin/python $(INSTALL) $(LOCKED) -r requirements/dev.txt
 	@$(VENV)-python-backoff/bin/python -m pip uninstall --quiet --yes backoff
-	@$(VENV)-python-backoff/bin/python $(INSTALL) --require-hashes -r requirements/python-backoff.txt
+	@$(VENV)-python-backoff/bin/python $(INSTALL) $(LOCKED) -r requirements/python-backoff.txt
 	@$(VENV)-python-backoff/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@$(VENV)-python-backoff/bin/python -c 'import importlib.metadata as m; by = m.packages_distributions()["backoff"]; \
 		print("backoff comes from", *by, m.version(by[0])); raise SystemExit(by != ["python-backoff"])'
@@ -129,6 +134,31 @@ build: $(DEV) ## make the sdist and the wheel in dist/
 	@rm -rf dist
 	$(BIN)/python -m build --no-isolation
 
+audit: $(DEV) ## ask whether a vulnerability is known of anything that requirements/*.txt locks (AUDIT_ARGS=--complete)
+	@$(BIN)/python -m tests.release.audit $(AUDIT_ARGS)
+
+check-dist: build ## look into the sdist and the wheel that `build` makes
+	$(BIN)/python -c 'import sys, zipfile; from packaging.metadata import Metadata; \
+		wheel = zipfile.ZipFile(sys.argv[1]); name = next(n for n in wheel.namelist() if n.endswith(".dist-info/METADATA")); \
+		found = Metadata.from_email(wheel.read(name)); print("valid metadata of", found.name, found.version)' dist/*.whl
+
+# The cheap answers first. The gate builds, installs the wheel in an environment of its own and runs the demo there.
+release-check: $(DEV) ## all that comes before a release but the upload (VERSION=1.2.3 where there is no tag yet)
+	@echo "== Release: the tree, the tag, the version and CHANGELOG.md"
+	@$(BIN)/python -m tests.release.ready $(if $(VERSION),--version $(VERSION))
+	@echo "== Release: known vulnerabilities; each package has to be answered for"
+	@$(MAKE) --no-print-directory audit AUDIT_ARGS="--complete $(AUDIT_ARGS)"
+	@echo "== Release: the gate"
+	@.ci/run
+	@echo "== Release: the files"
+	@$(MAKE) --no-print-directory check-dist
+	@$(BIN)/python -m tests.release.ready $(if $(VERSION),--version $(VERSION))
+	@sha256sum dist/*
+	@version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' closebulk_async/version.py); \
+		echo "What is left to do (the first where there is no tag yet):"; \
+		echo "  git tag --sign v$$version --message v$$version && git push origin v$$version"; \
+		echo "  $(BIN)/uv publish dist/*"
+
 lock: $(DEV) ## resolve requirements/*.txt again from pyproject.toml
 	$(COMPILE) pyproject.toml $(DEV_EXTRAS) --group dev --output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra cli --group build --constraints requirements/dev.txt --output-file requirements/demo.txt
@@ -150,20 +180,20 @@ check-python:
 $(DEV): requirements/dev.txt pyproject.toml | check-python
 	@echo "== Making $(VENV) with $$($(PYTHON) --version): what requirements/dev.txt locks, and this package, editable"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python $(INSTALL) --require-hashes -r requirements/dev.txt
+	@$(BIN)/python $(INSTALL) $(LOCKED) -r requirements/dev.txt
 	@$(BIN)/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DEMO): requirements/demo.txt pyproject.toml | check-python
 	@echo "== Making $(VENV) with $$($(PYTHON) --version): what requirements/demo.txt locks, and this package, editable"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python $(INSTALL) --require-hashes -r requirements/demo.txt
+	@$(BIN)/python $(INSTALL) $(LOCKED) -r requirements/demo.txt
 	@$(BIN)/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(AIRFLOW): requirements/airflow.txt pyproject.toml | check-python
 	@echo "== Making $(VENV)-airflow with $$($(PYTHON) --version): what requirements/airflow.txt locks, and this package, editable"
 	@$(PYTHON) -m venv --clear $(VENV)-airflow
-	@$(VENV)-airflow/bin/python $(INSTALL) --require-hashes -r requirements/airflow.txt
+	@$(VENV)-airflow/bin/python $(INSTALL) $(LOCKED) -r requirements/airflow.txt
 	@$(VENV)-airflow/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@

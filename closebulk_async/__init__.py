@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from closebulk_async.client import CloseBulk
     from closebulk_async.clock import Clock, SystemClock
     from closebulk_async.counting import Preview
+    from closebulk_async.deprecation import CloseBulkDeprecationWarning
     from closebulk_async.downloads import Download, DownloadProgress
     from closebulk_async.endpoints import BulkActions
     from closebulk_async.errors import (
@@ -141,6 +142,7 @@ __all__ = [
     "ClientClosedError",
     "Clock",
     "CloseBulk",
+    "CloseBulkDeprecationWarning",
     "CloseBulkError",
     "ContactPreference",
     "CustomFieldOperation",
@@ -265,6 +267,7 @@ _MODULE_OF = {
     "Priority": "budget",
     "Sight": "budget",
     "CloseBulk": "client",
+    "CloseBulkDeprecationWarning": "deprecation",
     "Clock": "clock",
     "SystemClock": "clock",
     "Preview": "counting",

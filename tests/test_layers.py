@@ -23,7 +23,7 @@ VALUES, OUTSIDE, SDK, PROGRAMS = 1, 2, 3, 4
 BANDS: Mapping[str, int] = {
     **dict.fromkeys(("errors", "models", "guard", "policy", "progress", "convert", "wire", "starts"), VALUES),
     **dict.fromkeys(("query", "fields", "conditions", "parts", "plain_json", "query_words", "condition_words"), VALUES),
-    **dict.fromkeys(("ratelimit", "signing", "telemetry", "version", "intents", "fingerprints"), VALUES),
+    **dict.fromkeys(("ratelimit", "signing", "telemetry", "version", "deprecation", "intents", "fingerprints"), VALUES),
     **dict.fromkeys(
         (
             "budget",

@@ -22,6 +22,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "batches": ("Outcome",),
     "client": ("CloseBulk",),
     "clock": ("Clock", "SystemClock"),
+    "deprecation": ("CloseBulkDeprecationWarning",),
     "settings": (),
     "convert": (),
     "endpoints": ("BulkActions",),

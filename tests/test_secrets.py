@@ -25,6 +25,8 @@ from tests.peers import Peer, answer_well, connect, start_email
 from tests.wire.operations import EMPTY_LIST
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from closebulk_async.simulator import Fault
 
 KEY = "api_7secret7secret.8secret8secret8"
@@ -285,6 +287,25 @@ async def test_a_cancelled_create_does_not_log_it(caplog: pytest.LogCaptureFixtu
     logged = everything_logged(caplog)
     assert logged.count("its caller was cancelled") >= 3
     assert leaks(logged) == []
+
+
+def read_all(folder: Path) -> str:
+    """Every byte of every file below a folder, as a character each."""
+    return "".join(file.read_bytes().decode("latin-1") for file in folder.rglob("*") if file.is_file())
+
+
+@each_auth
+async def test_a_journal_does_not_hold_it(tmp_path: Path, auth: Auth) -> None:
+    """None of its files: neither that of the intents nor what SQLite and locks put beside it."""
+    clock = FakeClock()
+    async with (
+        Simulator(clock=clock, api_key=KEY, bearer_tokens=(TOKEN,)) as sim,
+        connect(sim, clock, api_key=None, auth=auth, journal=tmp_path / "journal.db") as close,
+    ):
+        await close.wait_until_done(await start_email(close))
+        written = read_all(tmp_path)
+    assert "emailacct_1" in written
+    assert leaks(written) == []
 
 
 @each_auth
