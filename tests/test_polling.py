@@ -220,9 +220,9 @@ async def test_rows_beyond_the_largest_skip_are_read_alone(stage: Stage) -> None
 async def test_few_among_many_cost_hardly_more_than_alone(stage: Stage, order: ListOrder) -> None:
     """Ten actions in a list of a thousand: a request for each that is due, and a bounded number of trials."""
     stage.sim.list_order = order
-    refs = mix_jobs(stage, ours=10, foreign=990, duration=100)
+    refs = mix_jobs(stage, ours=10, foreign=990, duration=40)
     assert are_done(await stage.close.wait_all(refs))
-    assert len(stage.reads()) <= 10 * 101 + 20
+    assert len(stage.reads()) <= 10 * 41 + 20
 
 
 async def test_a_late_page_takes_nothing_back(stage: Stage) -> None:
