@@ -11,6 +11,7 @@ import pytest
 from closebulk_async import EditStart
 from closebulk_async.clock import SystemClock
 from tests.contract.account import STATUS_ID, serve
+from tests.contract.failures import describe_failure
 from tests.contract.gate import Gate
 from tests.contract.options import ToStart
 from tests.contract.plugin import OPTIONS, RECORDS
@@ -18,6 +19,8 @@ from tests.contract.starting import start
 from tests.contract.survey import Record, survey
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from tests.contract.options import Live
     from tests.contract.starting import Started
 
@@ -37,6 +40,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     elif options.notice is not None:
         services.append(pytest.param(CLOSE, marks=pytest.mark.skip(reason=options.notice)))
     metafunc.parametrize("record", services, indirect=True, scope="session")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep the values of an account out of what is printed of a failure, unless they are asked for."""
+    report = yield
+    callspec = getattr(item, "callspec", None)
+    is_of_close = callspec is not None and callspec.params.get("record") == CLOSE
+    if report.failed and call.excinfo and is_of_close and not item.config.stash[OPTIONS].shows_values:
+        report.longrepr = describe_failure(item, call.excinfo)
+        report.sections.clear()
+    return report
 
 
 @pytest.fixture(scope="session")

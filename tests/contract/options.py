@@ -51,6 +51,8 @@ class Options:
     live: Live | None = None
     start: ToStart | None = None
     report: Path | None = None
+    shows_values: bool = False
+    """Whether the failure of an assertion about Close shows what was compared, which is somebody's data."""
     notice: str | None = None
     """What was not asked for, although it looks as if it was meant."""
 
@@ -62,6 +64,7 @@ class Given:
     live: bool = False
     report: str | None = None
     gap: float = GAP
+    values: bool = False
     start: bool = False
     query: str | None = None
     kind: str | None = None
@@ -75,6 +78,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--contract-live", action="store_true", help=f"read Close too, with the key in {KEY}")
     group.addoption("--contract-report", metavar="PATH", help="where the report goes, as Markdown")
     group.addoption("--contract-gap", type=float, default=GAP, help="seconds between two requests (%(default)s)")
+    group.addoption("--contract-values", action="store_true", help="let failures show values, which are your data")
     group.addoption("--contract-start", action="store_true", help="start one action at Close, pause it and resume it")
     group.addoption("--contract-query", metavar="FILE", help="the s_query of that action, as JSON")
     group.addoption("--contract-kind", metavar="KIND", help="its kind: edit")
@@ -94,6 +98,7 @@ def given_options(config: pytest.Config) -> Given:
         live=config.getoption("--contract-live"),
         report=config.getoption("--contract-report"),
         gap=config.getoption("--contract-gap"),
+        values=config.getoption("--contract-values"),
         start=config.getoption("--contract-start"),
         query=config.getoption("--contract-query"),
         kind=config.getoption("--contract-kind"),
@@ -123,7 +128,8 @@ def read_options(given: Given, environ: Mapping[str, str]) -> Options:
     if not given.start:
         _refuse_loose_parts(given)
     start = _read_start(given) if given.start else None
-    return Options(live=Live(key=key, base_url=base_url, gap=given.gap), start=start, report=report)
+    live = Live(key=key, base_url=base_url, gap=given.gap)
+    return Options(live=live, start=start, report=report, shows_values=given.values)
 
 
 def _refuse_loose_parts(given: Given) -> None:

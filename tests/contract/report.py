@@ -25,13 +25,13 @@ def make_report(records: Sequence[Record]) -> str:
 def answers(record: Record) -> Iterator[str]:
     """Each question by its name, and what the run says of it, on a line each."""
     for unknown in UNKNOWNS:
-        verdict = unknown.settle(record)
+        verdict = unknown.judge(record)
         yield f"{unknown.name} ({verdict.state}): {verdict.text}"
 
 
 def summary(record: Record) -> str:
     """How many questions a run has settled, on one line."""
-    states = [unknown.settle(record).state for unknown in UNKNOWNS]
+    states = [unknown.judge(record).state for unknown in UNKNOWNS]
     counts = ", ".join(f"{states.count(state)} {state}" for state in State)
     return f"{record.service}: {record.n_requests} requests; of {len(states)} questions {counts}"
 
@@ -51,7 +51,7 @@ def _lines(records: Sequence[Record]) -> Iterator[str]:
                 f"**{unknown.name}**: {unknown.question}",
                 unknown.assumption,
                 f"`{unknown.place}`",
-                *(_spell(unknown.settle(record)) for record in records),
+                *(_spell(unknown.judge(record)) for record in records),
             )
             for unknown in UNKNOWNS
         ),

@@ -9,7 +9,7 @@ import attrs
 from tests.contract import settling
 from tests.contract.settling import answer_to, id_prefix, largest, never, word_seen
 from tests.contract.survey import Record
-from tests.contract.verdicts import Verdict
+from tests.contract.verdicts import Verdict, not_settled
 
 
 @attrs.frozen
@@ -21,6 +21,13 @@ class Unknown:
     assumption: str
     place: str
     settle: Callable[[Record], Verdict] = attrs.field(repr=False)
+
+    def judge(self, record: Record) -> Verdict:
+        """What a run says about it, also where the service answers what nobody expects."""
+        try:
+            return self.settle(record)
+        except (AttributeError, LookupError, TypeError, ValueError) as exc:
+            return not_settled(f"an answer is not of the kind that is known ({type(exc).__name__})")
 
 
 UNKNOWNS = (
