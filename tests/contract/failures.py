@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.contract.gate import GateError
@@ -25,7 +26,7 @@ def describe_failure(item: pytest.Item, failure: pytest.ExceptionInfo[BaseExcept
     return "\n".join(
         (
             f"does not hold: {' '.join(sentence.split())}",
-            f"{entry.path.name}:{entry.lineno + 1}: {str(entry.statement).strip()}",
+            f"{Path(entry.path).name}:{entry.lineno + 1}: {str(entry.statement).strip()}",
             f"{failure.typename}{told}",
             "(--contract-values shows what was compared)",
         )

@@ -26,6 +26,9 @@ TOO_MANY = 429
 MOST_REQUESTS = 130
 """More than a run needs, so that a slip cannot become a stream of requests."""
 
+ATTEMPTS = 4
+"""Of a request that meets a 429, which says that it was not processed; of any other failure there is no second one."""
+
 LONGEST_WAIT = 60.0
 """Seconds that are waited for a limit at the most."""
 
@@ -42,8 +45,8 @@ class GateError(Exception):
 class Gate:
     """Lets requests to `upstream` (a base URL) through, in two ways: `send`, and as a server at `base_url`.
 
-    `judge` says why a request is refused, `note` is told of each exchange. Between two requests are `gap` seconds, and
-    as many as the service's limits ask for.
+    `judge` says why a request is refused, `note` is told of each answer. Between two requests are `gap` seconds, and as
+    many as the service's limits ask for; what meets a 429 is sent again.
     """
 
     def __init__(
@@ -93,20 +96,31 @@ class Gate:
     async def send(self, ask: Ask) -> Exchange:
         """Let one request through. Raises GateError for one that is refused, and has then sent nothing."""
         async with self._turn:
-            reason = self._judge(ask)
-            if reason is None and len(self.exchanges) >= self._most:
-                reason = f"these were {self._most} requests already"
-            if reason is not None:
-                self.refusals.append(f"{ask}: {reason}")
-                raise GateError(self.refusals[-1])
-            await self._clock.sleep(max(0.0, self._next_at - self._clock.monotonic()))
+            self._check(self._judge(ask), ask)
             exchange = await self._exchange(ask)
-            self.exchanges.append(exchange)
-            self._next_at = self._clock.monotonic() + max(self._gap, min(_asked_wait(exchange), LONGEST_WAIT))
+            for _ in range(ATTEMPTS - 1):
+                if exchange.status != TOO_MANY:
+                    break
+                exchange = await self._exchange(ask)
             self._note(exchange)
             return exchange
 
+    def _check(self, reason: str | None, ask: Ask) -> None:
+        if reason is not None:
+            self.refusals.append(f"{ask}: {reason}")
+            raise GateError(self.refusals[-1])
+
     async def _exchange(self, ask: Ask) -> Exchange:
+        """One exchange, when its time has come."""
+        if len(self.exchanges) >= self._most:
+            self._check(f"these were {self._most} requests already", ask)
+        await self._clock.sleep(max(0.0, self._next_at - self._clock.monotonic()))
+        exchange = await self._ask(ask)
+        self.exchanges.append(exchange)
+        self._next_at = self._clock.monotonic() + max(self._gap, min(_asked_wait(exchange), LONGEST_WAIT))
+        return exchange
+
+    async def _ask(self, ask: Ask) -> Exchange:
         if self._session is None:
             raise GateError("the gate is not open")
         async with self._session.request(

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from closebulk_async import BulkEdit, CloseBulk, RetryPolicy, WaitTimeout
+from closebulk_async import BulkEdit, CloseBulk, WaitTimeout
 from closebulk_async.wire import KINDS
 from tests.contract.exchanges import Ask, Exchange
 from tests.contract.gate import Gate
 from tests.contract.guards import VERBS, OneStart
-from tests.contract.sending import ATTEMPTS, send
+from tests.contract.sending import client, send
 
 if TYPE_CHECKING:
     from closebulk_async.clock import Clock
@@ -50,7 +50,7 @@ async def start(upstream: str, key: str, wanted: ToStart, *, clock: Clock, gap: 
     guard = OneStart(path=KINDS[edit.kind].path, body=edit.body())
     async with (
         Gate(upstream, clock=clock, gap=gap, judge=guard.judge, note=guard.note) as gate,
-        CloseBulk(key, base_url=gate.base_url, retry=RetryPolicy(attempts=ATTEMPTS)) as close,
+        client(gate, key) as close,
     ):
         count = await close.search.count(edit.s_query or {})
         if not 1 <= count <= wanted.most:

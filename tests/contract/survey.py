@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from closebulk_async import CloseBulk, CloseBulkError, RetryPolicy
+from closebulk_async import CloseBulk, CloseBulkError
 from tests.contract.exchanges import Exchange
 from tests.contract.reads import KINDS, LEADS, NOBODY, further_reads, last_reads, plain_reads
-from tests.contract.sending import ATTEMPTS, send
+from tests.contract.sending import client, send
 from tests.contract.starting import Started
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ async def survey(gate: Gate, key: str, *, service: str) -> Record:
         plain[name] = await send(gate, ask, key)
     for name, ask in list(further_reads(plain)):
         plain[name] = await send(gate, ask, key)
-    retry = RetryPolicy(attempts=ATTEMPTS)
-    async with CloseBulk(key, base_url=gate.base_url, retry=retry) as close:
+    async with client(gate, key) as close:
         seen = {name: found async for name, found in _read_with_client(gate, close, plain)}
     for name, ask in last_reads():
         plain[name] = await send(gate, ask, key)

@@ -13,10 +13,10 @@ import pytest
 from closebulk_async import CloseBulk, PermissionDeniedError
 from closebulk_async.simulator import Limits, faults
 from tests.contract.exchanges import Ask, basic
-from tests.contract.gate import Gate, GateError
+from tests.contract.gate import ATTEMPTS, Gate, GateError
 from tests.contract.guards import OneStart, judge_read
 from tests.contract.reads import KINDS, LEADS, NOBODY, WRONG_KEY, further_reads, last_reads, plain_reads
-from tests.contract.sending import ATTEMPTS, send
+from tests.contract.sending import send
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
