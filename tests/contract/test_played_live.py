@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from closebulk_async.simulator import Limits, Simulator
 from tests.cli.programs import environment, finish, running_program
-from tests.contract.account import STATUS_ID, serve
+from tests.contract.account import STATUS_ID, PatientClock, serve
 from tests.contract.gate import MOST_REQUESTS
 from tests.contract.unknowns import UNKNOWNS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from closebulk_async.simulator import Simulator
     from tests.cli.programs import Finished
 
 USAGE_ERROR, SOME_FAILED = 4, 1
@@ -25,7 +25,8 @@ USAGE_ERROR, SOME_FAILED = 4, 1
 PLUGINS = ("pytest_asyncio.plugin", "pytest_timeout", "tests.contract.plugin", "tests.contract.conftest")
 PYTEST = (sys.executable, "-m", "pytest", "--noconftest", "-p", "no:cacheprovider", *(f"-p{name}" for name in PLUGINS))
 
-CLOSE_ALONE = ("-k", "[close]")
+CLOSE_ALONE = ("-k", "[close")
+READING = [f"tests/contract/test_{name}.py" for name in ("lists", "other_lists", "searches", "answers", "client")]
 
 
 async def run(sim: Simulator, *arguments: str) -> Finished:
@@ -74,8 +75,7 @@ async def test_close_is_read_and_nothing_of_it_is_shown(tmp_path: Path) -> None:
     """All assertions hold of both services; the report names each question, and no key, id or name of the account."""
     async with serve() as sim:
         report = tmp_path / "report.md"
-        tests = [f"tests/contract/test_{name}.py" for name in ("lists", "other_lists", "searches", "answers", "client")]
-        done = await run(sim, "--contract-live", f"--contract-report={report}", *tests)
+        done = await run(sim, "--contract-live", f"--contract-report={report}", *READING)
         assert passed(done)
         assert " skipped" not in done.out
         assert written(sim) == []
@@ -93,6 +93,18 @@ async def test_close_is_read_and_nothing_of_it_is_shown(tmp_path: Path) -> None:
         assert f"  {unknown.name} (" in done.out
         assert f"| **{unknown.name}**: " in report.read_text()
     assert "| simulator | close |" in report.read_text()
+
+
+async def test_an_empty_account_fails_nothing(tmp_path: Path) -> None:
+    """What it has nothing of is skipped, and the questions about that stay open."""
+    async with Simulator(clock=PatientClock()) as sim:
+        sim.limits = Limits()
+        sim.add_leads(1)
+        report = tmp_path / "report.md"
+        done = await run(sim, "--contract-live", f"--contract-report={report}", *READING, *CLOSE_ALONE)
+        assert passed(done)
+    assert " skipped" in done.out
+    assert "signature key (not settled): the account has no webhook that this key may see" in done.out
 
 
 async def test_a_failure_shows_no_value(tmp_path: Path) -> None:
