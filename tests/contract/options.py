@@ -63,6 +63,7 @@ class Given:
 
     live: bool = False
     report: str | None = None
+    processes: int = 0
     gap: float = GAP
     values: bool = False
     start: bool = False
@@ -97,6 +98,7 @@ def given_options(config: pytest.Config) -> Given:
     return Given(
         live=config.getoption("--contract-live"),
         report=config.getoption("--contract-report"),
+        processes=config.getoption("numprocesses", None) or 0,
         gap=config.getoption("--contract-gap"),
         values=config.getoption("--contract-values"),
         start=config.getoption("--contract-start"),
@@ -110,6 +112,8 @@ def given_options(config: pytest.Config) -> Given:
 def read_options(given: Given, environ: Mapping[str, str]) -> Options:
     """What is to be run. Raises `pytest.UsageError` for anything that does not say plainly what is meant."""
     report = None if given.report is None else Path(given.report)
+    if given.processes and (given.live or report):
+        raise pytest.UsageError("--contract-live and --contract-report are for one process: add --numprocesses 0")
     key = environ.get(KEY, "").strip()
     if not given.live:
         if given.start:

@@ -23,10 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse what does not say plainly what is meant, before any test."""
-    options = read_options(given_options(config), os.environ)
-    config.stash[OPTIONS], config.stash[RECORDS] = options, {}
-    if (options.live or options.report) and config.getoption("numprocesses", None):
-        raise pytest.UsageError("--contract-live and --contract-report are for one process: add --numprocesses 0")
+    config.stash[OPTIONS], config.stash[RECORDS] = read_options(given_options(config), os.environ), {}
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

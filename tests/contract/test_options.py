@@ -68,6 +68,13 @@ def test_a_key_goes_to_no_other_machine_in_the_clear() -> None:
     assert "seconds" in refusal(live=True, gap=-1.0)
 
 
+@pytest.mark.parametrize("what", [{"live": True}, {"report": "report.md"}], ids=str)
+def test_several_processes_are_refused(what: dict[str, Any]) -> None:
+    """Each would read the service by itself, at the same time, and none would know what to report."""
+    assert "add --numprocesses 0" in refusal(processes=2, **what)
+    assert read_options(Given(processes=2), {}) == Options()
+
+
 def test_a_start_has_all_it_needs(query: Path) -> None:
     """Kind, parameters and query; it acts on one lead at the most, and mails nobody."""
     given = Given(live=True, start=True, query=str(query), kind="edit", parameters=PARAMETERS)
