@@ -39,7 +39,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 collect_ignore = [] if find_spec("airflow") else ["airflow"]
 _OF_FLEETS = ["tests.fleet.postgres", "tests.fleet.redis_server"] if find_spec("procrastinate") else []
 
-pytest_plugins = ["closebulk_async.testing.plugin", "pytester", *_OF_FLEETS]
+pytest_plugins = ["closebulk_async.testing.plugin", "pytester", "tests.contract.plugin", *_OF_FLEETS]
 
 
 @pytest.fixture
