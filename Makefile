@@ -30,6 +30,7 @@ DEMO_ARGS ?=
 CHAOS_ARGS ?=
 CHAOS_FLEET_ARGS ?=
 AUDIT_ARGS ?=
+CONTRACT_ARGS ?=
 VERSION ?=
 # `make lock UPGRADE=--upgrade` takes the newest versions; without it only what pyproject.toml asks for changes.
 UPGRADE ?=
@@ -49,7 +50,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots bench-fleet audit check-dist release-check
+.PHONY: help demo test chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots bench-fleet audit check-dist release-check contract
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -111,6 +112,9 @@ test-python-backoff: check-python ## run the tests of what waits and repeats wit
 test-airflow: $(AIRFLOW) ## run the tests of the Airflow operator, with an Airflow of their own (AIRFLOW_ARGS="-k kill")
 	@echo "== A third environment, with Airflow: Dags run in its processes, which are killed"
 	$(VENV)-airflow/bin/python -m pytest --numprocesses 0 tests/airflow $(AIRFLOW_ARGS)
+
+contract: $(DEV) ## read your own Close account, and report what holds there (CLOSE_CONTRACT_KEY; CONTRACT_ARGS="--contract-report report.md")
+	$(BIN)/python -m pytest tests/contract --numprocesses 0 --contract-live $(CONTRACT_ARGS)
 
 lint: $(DEV) ## ruff: rules and formatting
 	$(BIN)/ruff check
