@@ -34,9 +34,11 @@ async def test_each_test_has_its_own(close_client, close_simulator, close_clock)
 """
 
 
-def run_theirs(pytester: pytest.Pytester, tests: str, *, mode: str = "auto") -> pytest.RunResult:
+def run_theirs(
+    pytester: pytest.Pytester, tests: str, *, mode: str = "auto", conftest: str = THEIR_CONFTEST
+) -> pytest.RunResult:
     """Somebody else's tests, with one line in a conftest."""
-    pytester.makeconftest(THEIR_CONFTEST)
+    pytester.makeconftest(conftest)
     pytester.makepyfile(tests)
     return pytester.runpytest_subprocess(
         "-p", "no:cacheprovider", "-W", "error", "-o", f"asyncio_mode={mode}",
@@ -107,6 +109,32 @@ def test_a_failure_shows_what_clock_and_simulator_know(pytester: pytest.Pytester
     shown = result.stdout.str()
     assert shown.count("- close_clock -") == 2
     assert "api_0simulator" not in shown.lower()
+
+
+THEIR_CLOCK = """
+import pytest
+
+from closebulk_async.testing import FakeClock
+
+pytest_plugins = ["closebulk_async.testing.plugin"]
+
+
+@pytest.fixture
+def close_clock():
+    return FakeClock(auto=False)
+"""
+
+
+def test_a_fixture_of_their_own_takes_the_place_of_one(pytester: pytest.Pytester) -> None:
+    """Client and simulator live by the clock of their conftest."""
+    test = """
+    async def test_time_stands_still(close_client, close_simulator, close_clock):
+        close_simulator.add_job("email")
+        await close_clock.advance(60)
+        (action,) = (await close_client.emails.list()).data
+        assert (close_clock.now() - action.date_created).total_seconds() == 60
+    """
+    run_theirs(pytester, test, conftest=THEIR_CLOCK).assert_outcomes(passed=1)
 
 
 THEIR_CLIENTS = """
