@@ -480,15 +480,31 @@ async def test_who_waits_until_all_is_quiet_is_told_that_it_never_is() -> None:
     await clock.settle()
 
 
-async def test_a_cancelled_settle_is_not_told() -> None:
-    """Nobody is there any more when patience is at its end."""
+async def test_a_settle_that_was_cancelled_is_not_told() -> None:
+    """Others are, also those that came later."""
     clock = FakeClock(patience=0.02)
-    settling = asyncio.create_task(clock.settle())
-    with pytest.raises(StuckClockError):
+    asking = asyncio.create_task(ask_in_vain(clock))
+    gone, there = asyncio.create_task(clock.settle()), asyncio.create_task(clock.settle())
+    await asyncio.sleep(0)
+    gone.cancel()
+    outcomes = await asyncio.gather(asking, gone, there, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [StuckClockError, asyncio.CancelledError, StuckClockError]
+
+
+async def test_a_request_that_came_to_be_held_is_left_alone() -> None:
+    """Time may pass then, and whoever moves it by hand takes as long as he likes."""
+    clock = FakeClock(auto=False, patience=0.02)
+
+    async def ask() -> None:
         async with clock.timeout(5):
-            settling.cancel()
-            await asyncio.get_running_loop().create_future()
-    assert settling.cancelled()
+            await asyncio.sleep(0.005)
+            with clock.hold():
+                await asyncio.get_running_loop().create_future()
+
+    asking = asyncio.create_task(ask())
+    await asyncio.sleep(0.06)
+    assert not asking.done()
+    asking.cancel()
 
 
 async def test_patience_is_counted_from_the_last_thing_that_happened() -> None:
@@ -507,7 +523,7 @@ async def test_a_loop_that_stood_still_itself_takes_little_patience() -> None:
     asking = asyncio.create_task(ask_in_vain(clock))
     await asyncio.sleep(0)
     time.sleep(0.2)  # noqa: ASYNC251 - that the loop stands still is the subject
-    for _ in range(3):
+    for _ in range(6):
         await asyncio.sleep(0)
     assert not asking.done()
     with pytest.raises(StuckClockError):
