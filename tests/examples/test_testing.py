@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 
+from closebulk_async.simulator import Plan, Simulator, faults
+from closebulk_async.testing import FakeClock
 from tests.cli.programs import finish, running_program
 
 from .programs import EXAMPLES
@@ -34,6 +38,17 @@ async def test_they_pass_in_a_process_of_their_own(names: list[str], trap: Trap)
     assert done.code == 0, done.out + done.err
     assert re.fullmatch(r"\d+ passed in .*", done.lines[-1])
     assert trap.caught == []
+
+
+def test_the_page_names_all_that_a_test_can_set() -> None:
+    """Each setting and method of the simulator, each fault, each part of a plan and each method of the clock."""
+    text = re.sub(r"```.*?```", "", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    named = set(re.findall(r"\w+", " ".join(re.findall(r"`[^`]+`", text))))
+    makers = {
+        name for name, made in inspect.getmembers(faults, inspect.isfunction) if made.__module__ == faults.__name__
+    }
+    there = {*dir(Simulator), *dir(FakeClock), *(field.name for field in attrs.fields(Plan)), *makers}
+    assert {name for name in there if not name.startswith("_")} - named == set()
 
 
 def test_the_page_shows_them_as_they_are() -> None:
