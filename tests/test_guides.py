@@ -20,8 +20,6 @@ from tests.examples.promql import read_expression
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import click
-
 DOCS = Path(__file__).parent.parent / "docs"
 GUIDES = (DOCS / "start.md", DOCS / "testing.md", *sorted((DOCS / "guides").glob("*.md")))
 CONFTEST = 'pytest_plugins = ["closebulk_async.testing.plugin"]'
@@ -89,7 +87,7 @@ def test_a_command_can_be_typed(line: str) -> None:
 
     from closebulk_async.cli.program import app
 
-    command: click.Command = typer.main.get_command(app)
+    command = typer.main.get_command(app)
     words = shlex.split(line, comments=True)[1:]
     names = list(takewhile(lambda word: not word.startswith("-"), words))
     while names and (below := getattr(command, "commands", {}).get(names[0])) is not None:
