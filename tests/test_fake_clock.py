@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import time
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from closebulk_async.simulator import Simulator, faults
-from closebulk_async.testing import FakeClock
+from closebulk_async.testing import FakeClock, StuckClockError
 from tests.simulator.api import Api
 
 SECONDS = st.floats(0.001, 1e6)
@@ -425,6 +426,144 @@ def test_a_handler_that_is_finalised_without_a_loop() -> None:
     gc.collect()
     asyncio.run(clock.sleep(1))
     assert clock.monotonic() == 1
+
+
+# -- when time cannot pass ---------------------------------------------------------------------------------------------
+
+
+async def test_who_waits_for_the_clock_in_his_own_block_asks_for_no_answer() -> None:
+    """`settle` and `advance` return there, as `sleep` does, and the block is a request again afterwards."""
+    clock = FakeClock()
+    answer = asyncio.get_running_loop().create_future()
+
+    async def ask() -> None:
+        async with clock.timeout(10):
+            await clock.settle()
+            await clock.advance(2)
+            await answer
+
+    asking, sleeper = asyncio.create_task(ask()), asyncio.create_task(clock.sleep(3))
+    await asyncio.sleep(0.01)
+    assert (clock.monotonic(), asking.done(), sleeper.done()) == (2, False, False)
+    answer.set_result(None)
+    await asyncio.gather(asking, sleeper)
+    assert clock.monotonic() == 3
+
+
+async def ask_in_vain(clock: FakeClock) -> None:
+    """A request that nobody answers, and nobody holds."""
+    async with clock.timeout(5):
+        await asyncio.get_running_loop().create_future()
+
+
+async def test_a_request_that_nobody_answers_ends_with_the_reason() -> None:
+    """After real seconds, of which there are few here, and with who it was; then time goes on."""
+    clock = FakeClock(patience=0.02)
+    sleeper = asyncio.create_task(clock.sleep(3))
+    with pytest.raises(
+        StuckClockError, match=r"in flight: 1, held by a server: 0\n- the asker, .*ask_in_vain \(test_fa"
+    ):
+        await asyncio.create_task(ask_in_vain(clock), name="the asker")
+    assert not sleeper.done()
+    await sleeper
+    assert clock.monotonic() == 3
+
+
+async def test_who_waits_until_all_is_quiet_is_told_that_it_never_is() -> None:
+    """`settle` ends like the request that it waited for, and works again."""
+    clock = FakeClock(patience=0.02)
+    asking = asyncio.create_task(ask_in_vain(clock))
+    with pytest.raises(StuckClockError, match=r"`clock.hold\(\)`"):
+        await clock.settle()
+    with pytest.raises(StuckClockError):
+        await asking
+    await clock.settle()
+
+
+async def test_a_settle_that_was_cancelled_is_not_told() -> None:
+    """Others are, also those that came later."""
+    clock = FakeClock(patience=0.02)
+    asking = asyncio.create_task(ask_in_vain(clock))
+    gone, there = asyncio.create_task(clock.settle()), asyncio.create_task(clock.settle())
+    await asyncio.sleep(0)
+    gone.cancel()
+    outcomes = await asyncio.gather(asking, gone, there, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [StuckClockError, asyncio.CancelledError, StuckClockError]
+
+
+async def test_a_request_that_came_to_be_held_is_left_alone() -> None:
+    """Time may pass then, and whoever moves it by hand takes as long as he likes."""
+    clock = FakeClock(auto=False, patience=0.02)
+
+    async def ask() -> None:
+        async with clock.timeout(5):
+            await asyncio.sleep(0.005)
+            with clock.hold():
+                await asyncio.get_running_loop().create_future()
+
+    asking = asyncio.create_task(ask())
+    await asyncio.sleep(0.06)
+    assert not asking.done()
+    asking.cancel()
+
+
+async def test_patience_is_counted_from_the_last_thing_that_happened() -> None:
+    """Requests of which each is answered in time may take longer together."""
+    clock = FakeClock(patience=0.05)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while loop.time() - began < 0.15:
+        async with clock.timeout(5):
+            await asyncio.sleep(0.001)
+
+
+async def test_a_loop_that_stood_still_itself_takes_little_patience() -> None:
+    """As when somebody looks around in a debugger."""
+    clock = FakeClock(patience=0.1)
+    asking = asyncio.create_task(ask_in_vain(clock))
+    await asyncio.sleep(0)
+    time.sleep(0.2)  # noqa: ASYNC251 - that the loop stands still is the subject
+    for _ in range(6):
+        await asyncio.sleep(0)
+    assert not asking.done()
+    with pytest.raises(StuckClockError):
+        await asking
+
+
+async def test_without_end_of_patience_time_may_stand_still() -> None:
+    """For those who wait for what takes long."""
+    clock = FakeClock(patience=None)
+    asking = asyncio.create_task(ask_in_vain(clock))
+    await asyncio.sleep(0.05)
+    assert not asking.done()
+    asking.cancel()
+
+
+@pytest.mark.parametrize("patience", [0, -1, math.nan])
+def test_patience_is_a_positive_number(patience: float) -> None:
+    """Anything else raises."""
+    with pytest.raises(ValueError, match="patience"):
+        FakeClock(patience=patience)
+
+
+async def test_a_clock_says_what_it_waits_for() -> None:
+    """The time, those who sleep, and whoever is asked for an answer, from the outside in."""
+    clock = FakeClock(datetime(2026, 1, 1, tzinfo=UTC))
+    assert clock.describe() == (
+        "it is 2026-01-01 00:00:00+00:00, 0 s after the start\n"
+        "sleepers: 0, nothing is due\n"
+        "requests in flight: 0, held by a server: 0"
+    )
+    await clock.sleep(1.5)
+    asking = asyncio.create_task(ask_in_vain(clock), name="the asker")
+    sleeper = asyncio.create_task(clock.sleep(60))
+    await asyncio.sleep(0)
+    first, second, third, fourth = clock.describe().splitlines()
+    assert first == "it is 2026-01-01 00:00:01.500000+00:00, 1.5 s after the start"
+    assert (second, third) == ("sleepers: 1, the next is due in 5 s", "requests in flight: 1, held by a server: 0")
+    assert fourth.startswith("- the asker, in ask_in_vain (test_fake_clock.py:")
+    asking.cancel()
+    sleeper.cancel()
 
 
 # -- over a real socket ------------------------------------------------------------------------------------------------

@@ -7,5 +7,6 @@
 from __future__ import annotations
 
 from .fake_clock import FakeClock
+from .standstill import StuckClockError
 
-__all__ = ["FakeClock"]
+__all__ = ["FakeClock", "StuckClockError"]

@@ -16,6 +16,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING
 
+from closebulk_async.testing.standstill import PATIENCE, Guard, StuckClockError, describe_task
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractAsyncContextManager
@@ -42,13 +44,17 @@ class FakeClock:
     clock, or a server holds the request (`hold`). Blocks may nest: the innermost ones are the requests.
 
     With `auto=False` time passes only in `advance`. One event loop at a time may use a clock.
+
+    Where a request in flight is neither answered nor held, time would stand still for ever. When nothing has happened
+    for `patience` real seconds (None: never), such blocks and whoever waits in `settle` end with a `StuckClockError`,
+    which says who held up time.
     """
 
-    def __init__(self, start: datetime = START, *, auto: bool = True) -> None:
+    def __init__(self, start: datetime = START, *, auto: bool = True, patience: float | None = PATIENCE) -> None:
         if start.tzinfo is None:
             raise ValueError(f"start must be an aware datetime, got {start!r}")
         self._start = start.astimezone(UTC)
-        self._timeline = _Timeline(auto=auto)
+        self._timeline = _Timeline(auto=auto, patience=patience)
         self._sleepers = 0
 
     def now(self) -> datetime:
@@ -69,17 +75,12 @@ class FakeClock:
         if _checked(seconds) <= 0:
             await asyncio.sleep(0)
             return
-        exchange = _innermost.get()
-        owner = exchange if exchange is not None and exchange.task is asyncio.current_task() else None
         self._sleepers += 1
-        if owner is not None:
-            owner.asleep = True
         try:
-            await self._timeline.reach(self._timeline.elapsed + seconds)
+            with _waiting_for_time():
+                await self._timeline.reach(self._timeline.elapsed + seconds)
         finally:
             self._sleepers -= 1
-            if owner is not None:
-                owner.asleep = False
 
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[asyncio.Timeout]:
         """Bound one exchange with the outside like `asyncio.timeout`, in virtual seconds.
@@ -105,21 +106,33 @@ class FakeClock:
         if not 0 <= seconds < math.inf:
             raise ValueError(f"time can only go forward by a finite number of seconds, got {seconds!r}")
         target = self._timeline.elapsed + seconds
-        with self._timeline.going_to(target):
-            await self._timeline.reach(target)
-        await self._timeline.settle()
+        with _waiting_for_time():
+            with self._timeline.going_to(target):
+                await self._timeline.reach(target)
+            await self._timeline.settle()
 
     async def settle(self) -> None:
-        """Return when nothing can run any more without time passing."""
-        await self._timeline.settle()
+        """Return when nothing can run any more without time passing.
+
+        A `timeout` block around this call is no request in flight, as none is around `sleep` and `advance`: its task
+        waits for the clock, and for no answer.
+        """
+        with _waiting_for_time():
+            await self._timeline.settle()
+
+    def describe(self) -> str:
+        """For whoever wonders why a test hangs: the time, how many sleep, and what holds up time, in some lines."""
+        passed = f"it is {self.now().isoformat(sep=' ')}, {self._timeline.elapsed:g} s after the start"
+        return f"{passed}\nsleepers: {self._sleepers}, {self._timeline.describe()}"
 
 
 class _Timeline:
     """The deadlines, what forbids a jump to the next of them, and the chain of loop turns that looks for quiet."""
 
-    def __init__(self, *, auto: bool) -> None:
+    def __init__(self, *, auto: bool, patience: float | None) -> None:
         self.elapsed = 0.0
         self._auto = auto
+        self._guard = Guard(self._give_up, patience=patience)
         self._serial = count()
         self._deadlines: list[tuple[float, int, Callable[[], None]]] = []
         self._exchanges: set[_Exchange] = set()
@@ -129,6 +142,16 @@ class _Timeline:
         self._turning_in: asyncio.AbstractEventLoop | None = None
         self._quiet_turns = 0
         self._busy_turns = 0
+
+    def describe(self) -> str:
+        upcoming = self._deadlines[0][0] if self._deadlines else math.inf
+        when = "nothing is due" if upcoming == math.inf else f"the next is due in {upcoming - self.elapsed:g} s"
+        return f"{when}\n{self._describe_requests()}"
+
+    def _describe_requests(self) -> str:
+        asking = [exchange.task for exchange in self._exchanges if exchange.is_in_flight]
+        lines = "".join(f"\n- {describe_task(task)}" for task in asking if task is not None)
+        return f"requests in flight: {len(asking)}, held by a server: {len(self._holds)}{lines}"
 
     async def reach(self, at: float) -> None:
         reached = asyncio.get_running_loop().create_future()
@@ -187,6 +210,7 @@ class _Timeline:
     def _changed(self) -> None:
         """Count quiet turns afresh. A chain of `call_soon` does it: a task would look like a leak to the tests."""
         self._quiet_turns = self._busy_turns = 0
+        self._guard.rest()
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -208,10 +232,13 @@ class _Timeline:
             loop.call_soon(self._turn)
             return
         self._quiet_turns = self._busy_turns = 0
-        if self._time_may_pass() and self._step():
+        may_pass = self._time_may_pass()
+        if may_pass and self._step():
             loop.call_soon(self._turn)
-        else:
-            self._turning_in = None
+            return
+        self._turning_in = None
+        if not may_pass:
+            self._guard.watch()
 
     def _time_may_pass(self) -> bool:
         """Whether each request in flight can be matched with a hold of its own.
@@ -223,6 +250,19 @@ class _Timeline:
             return False
         holds = sorted(self._holds, reverse=True)
         return all(held > sent for held, sent in zip(holds, requests, strict=False))
+
+    def _give_up(self) -> None:
+        """End what holds up time, and tell whoever waits until nothing can run any more."""
+        message = (
+            "time stands still: requests in flight are neither answered nor held. A server that answers late on "
+            f"purpose says so with `clock.hold()`.\n{self._describe_requests()}"
+        )
+        for exchange in [exchange for exchange in self._exchanges if exchange.is_in_flight]:
+            exchange.give_up(message)
+        settling, self._settling = self._settling, []
+        for future in settling:
+            if not future.done():
+                future.set_exception(StuckClockError(message))
 
     def _step(self) -> bool:
         """Do the one thing that is due on a quiet loop; False when there is nothing to do."""
@@ -253,6 +293,7 @@ class _Exchange:
         self._outer: _Exchange | None = None
         self._at = math.inf
         self._serial = -1
+        self._stuck: str | None = None
         self._timeout = asyncio.timeout(None)
 
     @property
@@ -286,7 +327,17 @@ class _Exchange:
         self._count_in_outer(-1)
         self._timeline.discard_deadline(self._at, self._serial)
         self._timeline.end_exchange(self)
-        await self._timeout.__aexit__(exc_type, exc, traceback)
+        try:
+            await self._timeout.__aexit__(exc_type, exc, traceback)
+        except TimeoutError:
+            if self._stuck is None:
+                raise
+            raise StuckClockError(self._stuck) from None
+
+    def give_up(self, why: str) -> None:
+        """End the block with a StuckClockError."""
+        self._stuck = why
+        self._expire()
 
     def _count_in_outer(self, change: int) -> None:
         if self._outer is not None:
@@ -294,6 +345,21 @@ class _Exchange:
 
     def _expire(self) -> None:
         self._timeout.reschedule(asyncio.get_running_loop().time())
+
+
+@contextmanager
+def _waiting_for_time() -> Iterator[None]:
+    """While this task waits for the clock it waits for no answer: its own block is no request in flight."""
+    exchange = _innermost.get()
+    owner = exchange if exchange is not None and exchange.task is asyncio.current_task() else None
+    if owner is None:
+        yield
+        return
+    owner.asleep = True
+    try:
+        yield
+    finally:
+        owner.asleep = False
 
 
 def _open_exchange() -> _Exchange | None:

@@ -4,14 +4,16 @@ Ask for it in the top `conftest.py` of your tests:
 
     pytest_plugins = ["closebulk_async.testing.plugin"]
 
-`close_clock`, `close_simulator` and `close_client` are then fixtures of every test. They need pytest-asyncio, in either
-of its modes (`pip install "closebulk-async[testing]"`), and nothing of the environment: no key, no network. The plugin
-does not load by itself, because then it would fail the test runs of those who use the package without pytest-asyncio.
+`close_clock`, `close_simulator`, `close_client` and `make_close_client` are then fixtures of every test. They need
+pytest-asyncio, in either of its modes (`pip install "closebulk-async[testing]"`), and nothing of the environment: no
+key, no network. Under a test that failed, pytest shows what their clock was waiting for and what the simulator was
+asked. The plugin does not load by itself, because then it would fail the test runs of those who use the package without
+pytest-asyncio.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, Unpack
 
 import pytest
 import pytest_asyncio
@@ -21,14 +23,26 @@ from closebulk_async.simulator import Simulator
 from closebulk_async.testing.fake_clock import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Generator
 
-__all__ = ["close_client", "close_clock", "close_simulator"]
+    from closebulk_async.client import ClientKeywords
+
+__all__ = ["ClientFactory", "close_client", "close_clock", "close_simulator", "make_close_client"]
+
+LATEST = 20
+"""Requests that are shown under a test that failed."""
+
+
+class ClientFactory(Protocol):
+    """Makes clients of one simulator, which live by its clock."""
+
+    def __call__(self, **keywords: Unpack[ClientKeywords]) -> CloseBulk:
+        """A client that is not open yet, with these keywords of `CloseBulk`."""
 
 
 @pytest.fixture
 def close_clock() -> FakeClock:
-    """The time of the other two: a job of an hour and the wait for it take a part of a second."""
+    """The time of the others: a job of an hour and the wait for it take a part of a second."""
     return FakeClock()
 
 
@@ -40,7 +54,50 @@ async def close_simulator(close_clock: FakeClock) -> AsyncIterator[Simulator]:
 
 
 @pytest_asyncio.fixture
-async def close_client(close_simulator: Simulator, close_clock: FakeClock) -> AsyncIterator[CloseBulk]:
+async def close_client(make_close_client: ClientFactory) -> AsyncIterator[CloseBulk]:
     """An open client of `close_simulator`."""
-    async with CloseBulk(close_simulator.api_key, base_url=close_simulator.base_url, clock=close_clock) as client:
+    async with make_close_client() as client:
         yield client
+
+
+@pytest.fixture
+def make_close_client(close_simulator: Simulator, close_clock: FakeClock) -> ClientFactory:
+    """Makes clients of `close_simulator`: with a journal, a policy, hooks, or several of them."""
+
+    def make(**keywords: Unpack[ClientKeywords]) -> CloseBulk:
+        keywords.setdefault("base_url", close_simulator.base_url)
+        keywords.setdefault("clock", close_clock)
+        return CloseBulk(None if "auth" in keywords else close_simulator.api_key, **keywords)
+
+    return make
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show, under a test that failed, what its clock was waiting for and what its simulator was asked."""
+    report = yield
+    for name, value in sorted(getattr(item, "funcargs", {}).items()) if report.failed else ():
+        if isinstance(value, FakeClock):
+            report.sections.append((name, value.describe()))
+        elif isinstance(value, Simulator):
+            report.sections.append((name, _describe(value)))
+    return report
+
+
+def _describe(simulator: Simulator) -> str:
+    jobs = [job.snapshot(simulator.clock.now()) for job in simulator.jobs]
+    shown = simulator.requests[-LATEST:]
+    return "\n".join(
+        (
+            f"jobs: {len(jobs)}",
+            *(f"- {job['id']} {job['status']}, {job['n_objects_processed']} of {job['n_objects']}" for job in jobs),
+            f"requests: {len(simulator.requests)}, the latest {len(shown)} of them:",
+            *(
+                f"- {request.at:%H:%M:%S.%f} {request.method} {request.path} {request.status or 'not answered'}"
+                + (f" (fault: {request.fault})" if request.fault else "")
+                for request in shown
+            ),
+        )
+    )

@@ -8,8 +8,9 @@ that say what was compared, let pytest rewrite them, before they are imported, i
 
 from __future__ import annotations
 
+from closebulk_async.testing.chaos.programs import JournalFactory
 from closebulk_async.testing.conformance.journals import JournalConformance
-from closebulk_async.testing.conformance.limiters import LimiterConformance
+from closebulk_async.testing.conformance.limiters import LimiterConformance, LimiterFactory
 from closebulk_async.testing.conformance.sharing import SharedJournalConformance
 
-__all__ = ["JournalConformance", "LimiterConformance", "SharedJournalConformance"]
+__all__ = ["JournalConformance", "JournalFactory", "LimiterConformance", "LimiterFactory", "SharedJournalConformance"]
