@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
+from procrastinate.exceptions import ConnectorException
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import PoolClosed, PoolTimeout
 
@@ -21,7 +23,7 @@ from closebulk_async.integrations.postgres_sessions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
@@ -62,11 +64,20 @@ class Store:
 
         Raises JournalError; where it `is_patient`, for no outage, but only where no answer would ever come.
         """
+
+        async def ask() -> T:
+            async with self.pool.connection() as connection, connection.transaction():
+                return await work(connection)
+
+        return await self.repeat(ask, is_patient=is_patient)
+
+    async def repeat(self, ask: Callable[[], Awaitable[T]], *, is_patient: bool = False) -> T:
+        """The same for what asks by itself, as the engine does on connections that it takes from a pool."""
         tries: list[BaseException] = []
         while True:
             try:
                 async with asyncio.timeout(self._answer_seconds):
-                    return await self._insist(work, tries)
+                    return await self._insist(ask, tries)
             except (psycopg.Error, PoolClosed) as exc:
                 raise await self._error(exc) from exc
             except TimeoutError as exc:
@@ -99,11 +110,11 @@ class Store:
             reason = "its tables of procrastinate are older than version 3.0"
             raise unusable(place, reason, advice="update them as the release notes of procrastinate say")
 
-    async def _insist(self, work: Callable[[AsyncConnection[Any]], Awaitable[T]], tries: list[BaseException]) -> T:
+    async def _insist(self, ask: Callable[[], Awaitable[T]], tries: list[BaseException]) -> T:
         while True:
             try:
-                async with self.pool.connection() as connection, connection.transaction():
-                    return await work(connection)
+                with _as_its_cause():
+                    return await ask()
             except PoolClosed:  # an OperationalError too, and it does not pass
                 raise
             except PASSING as exc:
@@ -124,3 +135,12 @@ def _asking(
         return list(await cursor.fetchall()) if cursor.description else []
 
     return run
+
+
+@contextmanager
+def _as_its_cause() -> Iterator[None]:
+    """The engine's error of a database says «Database error.»; what it comes from says which, and whether it passes."""
+    try:
+        yield
+    except ConnectorException as exc:
+        raise exc.__cause__ or exc from None

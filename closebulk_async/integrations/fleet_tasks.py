@@ -119,10 +119,14 @@ class Tasks:
         return self._starts
 
     async def follow(self, account: str, kind: Kind) -> None:
-        """See that somebody polls the kind."""
-        asked = await self._app.job_manager.list_jobs_async(lock=_sweep_lock(account, kind))
-        if not any(task.status in {"todo", "doing"} for task in asked):
-            await self._defer_sweep(account, kind)
+        """See that somebody polls the kind. Raises JournalError."""
+
+        async def see() -> None:
+            asked = await self._app.job_manager.list_jobs_async(lock=_sweep_lock(account, kind))
+            if not any(task.status in {"todo", "doing"} for task in asked):
+                await self._defer_sweep(account, kind)
+
+        await self._store.repeat(see)
 
     # Workers --------------------------------------------------------------------------------------------------------
 

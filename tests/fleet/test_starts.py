@@ -96,7 +96,7 @@ async def test_what_was_started_is_told_by_a_worker_that_may_read_nothing(fleet_
     async with fleet_stage.fleet() as caller:
         async with fleet_stage.worker():
             first = await start(caller, idempotency_key="k")
-        fleet_stage.sim.fail_next(FORBIDDEN, method="GET", path="/me/", times=2)
+        fleet_stage.sim.fail_next(FORBIDDEN, method="GET", path="/me/", times=1000)
         async with working(fleet_stage, fleet_stage.client):
             assert (await start(caller, idempotency_key="k")).ref == first.ref
             with pytest.raises(PermissionDeniedError):
@@ -144,7 +144,9 @@ class Caller:
         self.deferred = 0
         self.cuts = False
         clock, pool = SystemClock(), app.connector.pool  # type: ignore[attr-defined]  # that of `make_app` has one
+        self.app = app
         self.store = Store(pool, clock=clock, answer_seconds=0.3)
+        self.patient_store = Store(pool, clock=clock)
         self.newsroom = Newsroom(pool)
         self.accounts = Accounts(stage.client, pool, clock=clock)
         self._starts = Starts(self.store, self.newsroom, self.accounts, defer=self._defer, follow=self._follow)
@@ -208,6 +210,43 @@ async def test_what_was_not_asked_for_is_told_so(fleet_stage: FleetStage, caller
         await caller.start()
     assert "may be done" not in str(failed.value)
     assert not await _read(fleet_stage, "SELECT 1 FROM closebulk.starts")
+
+
+async def test_what_the_engine_makes_of_a_cut_connection_is_an_outage_too(
+    fleet_stage: FleetStage, caller: Caller
+) -> None:
+    """Its own errors leave no question unanswered: what it was asked for is asked for again, and is there once."""
+    tries = 0
+
+    async def ask(connection: AsyncConnection[Any]) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            caller.cable.cut()
+            caller.cable.mend()
+        task = caller.app.configure_task("by the test", allow_unknown=True, connection=connection)
+        await task.defer_async()
+
+    await caller.patient_store.do(ask)
+    assert tries == 2
+    assert len(await _read(fleet_stage, "SELECT 1 FROM procrastinate_jobs WHERE task_name = 'by the test'")) == 1
+
+
+async def test_a_poll_is_seen_to_after_a_cut_connection(fleet_stage: FleetStage, caller: Caller) -> None:
+    """Also where the engine takes connections of its own."""
+    tries = 0
+
+    async def see() -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            caller.cable.cut()
+        asked = caller.app.job_manager.list_jobs_async(lock="of nobody")
+        asyncio.get_running_loop().call_later(0.1, caller.cable.mend)
+        assert list(await asked) == []
+
+    await caller.patient_store.repeat(see)
+    assert tries >= 1
 
 
 async def test_an_error_after_the_question_names_the_key(fleet_stage: FleetStage, caller: Caller) -> None:
