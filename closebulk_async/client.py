@@ -148,6 +148,7 @@ class CloseBulk:
         tell = Telling(check_hooks(hooks))
         transport = Transport(settings, session=check_session(session), limiter=check_limiter(limiter), tell=tell)
         starting = transport.serving(Priority.START)
+        self.journal: Journal
         self.journal, self._owns_journal = choose_journal(journal, clock)
         told_journal: Journal = AnnouncingJournal(self.journal, tell) if tell else self.journal
         account = Account(starting, tells_organizations=journal is not None)
@@ -194,13 +195,13 @@ class CloseBulk:
             defaults=_check_defaults(defaults or {}),
         )
         self._base_url = settings.base_url
-        self.webhooks = Webhooks(transport)
-        self.search = Search(transport, clock=clock)
-        self.emails = BulkEmails(self._engine)
-        self.deletes = BulkDeletes(self._engine)
-        self.edits = BulkEdits(self._engine)
-        self.sequence_subscriptions = BulkSequenceSubscriptions(self._engine)
-        self.exports = Exports(self._engine)
+        self.webhooks: Webhooks = Webhooks(transport)
+        self.search: Search = Search(transport, clock=clock)
+        self.emails: BulkEmails = BulkEmails(self._engine)
+        self.deletes: BulkDeletes = BulkDeletes(self._engine)
+        self.edits: BulkEdits = BulkEdits(self._engine)
+        self.sequence_subscriptions: BulkSequenceSubscriptions = BulkSequenceSubscriptions(self._engine)
+        self.exports: Exports = Exports(self._engine)
 
     @classmethod
     def from_env(cls, api_key: str | None = None, **keywords: Unpack[ClientKeywords]) -> Self:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 try:
     from procrastinate import App, PsycopgConnector
     from procrastinate.exceptions import AppNotOpen
-except ImportError as exc:
+except ImportError as _exc:
     message = "procrastinate is not installed: pip install 'closebulk-async[fleet]'"
-    raise ImportError(message, name=exc.name) from exc
+    raise ImportError(message, name=_exc.name) from _exc
 
 from closebulk_async.clock import Clock, SystemClock
 from closebulk_async.errors import AuthenticationError, InvalidRequestError
