@@ -35,9 +35,7 @@ class Population:
         self.chance: random.Random = random.Random(f"population {seed}")
         self.users: tuple[str, str, str] = (user_id, self.make_id("user_"), self.make_id("user_"))
         self.statuses: Mapping[str, str] = MappingProxyType({name: self.make_id("stat_") for name in STATUSES})
-        self.custom_fields: Mapping[str, str] = MappingProxyType(
-            {name: self.make_id("cf_") for name in CUSTOM_FIELDS}
-        )
+        self.custom_fields: Mapping[str, str] = MappingProxyType({name: self.make_id("cf_") for name in CUSTOM_FIELDS})
         self._ids: set[str] = set()
 
     def make_id(self, prefix: str) -> str:
