@@ -115,8 +115,11 @@ format: $(DEV) ## let ruff format and fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-types: $(DEV) ## mypy --strict
+# The environment is first in PATH because pyright looks for the interpreter, and with it for the packages, there.
+types: $(DEV) ## mypy and pyright, both strict, and whether every public name has a type
 	$(BIN)/mypy
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.completeness
 
 bench: bench-speed bench-starts bench-waits bench-downloads bench-dashboard ## measure everything (needs nginx and Chromium)
 

@@ -282,7 +282,7 @@ class CloseBulk:
         """
         return wait_for(self._engine, to_ref(action), options, known=to_snapshot(action))
 
-    def outcomes(self, action: ActionLike[Any], *, events: Iterable[tuple[str, str]] | None = None) -> Outcomes:
+    def outcomes(self, action: ActionLike[BulkAction], *, events: Iterable[tuple[str, str]] | None = None) -> Outcomes:
         """What an action did to each object, as far as the service's event log tells: iterate over it.
 
         `events` are the types of events to look for, as pairs of object type and action (`("lead", "deleted")`),
@@ -327,7 +327,7 @@ class CloseBulk:
         """
         return await self._recovery.reconcile(intent_id)
 
-    async def adopt(self, intent_id: str, ref: ActionLike[Any]) -> BulkAction:
+    async def adopt(self, intent_id: str, ref: ActionLike[BulkAction]) -> BulkAction:
         """Make an action the one of an ambiguous start: for an operator who has found it.
 
         Raises InvalidRequestError where the intent has another one, or the action belongs to another intent.
@@ -344,14 +344,19 @@ class CloseBulk:
         await self._recovery.abandon(intent_id)
 
     @overload
-    def watch(
+    def watch(  # type: ignore[overload-overlap]  # mypy takes A for any job here, and then the next does not fit
         self, *actions: A | JobRef[A], raise_on_failure: bool = False, **options: Unpack[WaitKeywords]
     ) -> AsyncGenerator[Progress[A], None]: ...
 
     @overload
     def watch(
-        self, *actions: ActionLike[Any], raise_on_failure: bool = False, **options: Unpack[WaitKeywords]
+        self, *actions: ActionLike[BulkAction], raise_on_failure: bool = False, **options: Unpack[WaitKeywords]
     ) -> AsyncGenerator[Progress[BulkAction], None]: ...
+
+    @overload
+    def watch(
+        self, *actions: ActionLike[Job], raise_on_failure: bool = False, **options: Unpack[WaitKeywords]
+    ) -> AsyncGenerator[Progress[Job], None]: ...
 
     def watch(
         self, *actions: ActionLike[Any], raise_on_failure: bool = False, **options: Unpack[WaitKeywords]
@@ -430,9 +435,17 @@ class CloseBulk:
         """Whose key it is, and how far this machine's clock is off. Raises AuthenticationError for a bad key."""
         return await self._engine.transport.read(build_me(), read_me)
 
+    @overload
     async def wait_all(
-        self, actions: Iterable[ActionLike[Any]], **options: Unpack[WaitKeywords]
-    ) -> list[Outcome[BulkAction]]:
+        self, actions: Iterable[ActionLike[BulkAction]], **options: Unpack[WaitKeywords]
+    ) -> list[Outcome[BulkAction]]: ...
+
+    @overload
+    async def wait_all(
+        self, actions: Iterable[ActionLike[Job]], **options: Unpack[WaitKeywords]
+    ) -> list[Outcome[Job]]: ...
+
+    async def wait_all(self, actions: Iterable[ActionLike[Any]], **options: Unpack[WaitKeywords]) -> list[Outcome[Any]]:
         """Wait for all of `actions`; outcomes come in their order, a failure of one being its `error`."""
         return await wait_all(self._engine, actions, options)
 
