@@ -196,10 +196,14 @@ class SqliteJournal:
         if self._tasks:
             await asyncio.wait(self._tasks)
         try:
-            await self._guarded(lambda: asyncio.to_thread(self._locks.release_all))
+            await self._guarded(self._release_all)
         finally:
             if self._db is not None:
                 await self._guarded(self._db.close)
+
+    async def _release_all(self) -> None:
+        for owner in await asyncio.to_thread(self._locks.release_all):
+            await self._run(tables.BURY, {"owner": owner})
 
     async def _ask(self, statement: str, parameters: Mapping[str, Any], *, synced: bool = False) -> list[sqlite3.Row]:
         return await self._finish(lambda: self._run(statement, parameters, synced=synced))
@@ -262,7 +266,8 @@ class SqliteJournal:
             self._tell_forgotten(forgotten)
             self._locks.make_folder()
             with self._locks.taking_free(limit=OWNER_FILES) as dead:
-                self._locks.remove(dead - {owner for (owner,) in db.execute(tables.OWNERS_OF_OPEN)})
+                unneeded = dead - {owner for (owner,) in db.execute(tables.OWNERS_OF_OPEN)}
+            self._locks.remove(unneeded)  # unlocked by now: Windows removes no file that is open
             db.execute(tables.FORGET_OWNERS)
 
     def _tell_forgotten(self, rows: Sequence[Sequence[str]]) -> None:
