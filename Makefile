@@ -128,9 +128,10 @@ bench-speed: $(DEV) ## measure side by side with other clients (needs nginx)
 		echo "make bench-speed serves its pages with nginx, which is not here. On Debian: apt-get install nginx-light" >&2; exit 1; }
 	$(BIN)/python -m benchmarks
 
-build: $(DEV) ## make the sdist and the wheel in dist/
+build: $(DEV) ## make the sdist and the wheel in dist/, and look at what is in them
 	@rm -rf dist
 	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m tests.distributions dist
 
 lock: $(DEV) ## resolve requirements/*.txt again from pyproject.toml
 	$(COMPILE) pyproject.toml $(DEV_EXTRAS) --group dev --output-file requirements/dev.txt
