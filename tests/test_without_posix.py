@@ -24,6 +24,9 @@ WITHOUT = (sys.executable, "-W", "error", "-m", "tests.without_posix")
 WITH_LOCKS = (*WITHOUT, "--with-locks")
 """As on Windows, which has its own."""
 
+IN_DEVELOPMENT = (sys.executable, "-X", "dev", "-W", "error", "-bb", "-c")
+"""Any Python, when it tells of all that it finds odd."""
+
 IMPORTING = """
 import importlib, pkgutil
 import closebulk_async
@@ -104,7 +107,7 @@ async def run(*command: str, env: Mapping[str, str] | None = None) -> str:
     return finished.out
 
 
-@pytest.mark.parametrize("command", [WITHOUT, WITH_LOCKS])
+@pytest.mark.parametrize("command", [WITHOUT, WITH_LOCKS, IN_DEVELOPMENT])
 async def test_every_module_is_imported(command: tuple[str, ...]) -> None:
     """All but those whose library is not here, which say so."""
     said = (await run(*command, IMPORTING)).splitlines()
