@@ -50,7 +50,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots bench-fleet audit check-dist release-check contract
+.PHONY: help demo test chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots bench-fleet audit check-dist release-check contract test-versions test-lowest test-newest
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,43 @@ test: $(DEV) ## run the tests with branch coverage and its threshold (PYTEST_ARG
 	@$(BIN)/coverage combine --quiet
 	@rm -f .coverage.*  # half a file of a process that a test killed; coverage has warned of it, once is enough
 	$(BIN)/coverage report
+
+# Whatever is here of what the package is for; each has an environment of its own, and `.venv` stays as it is.
+PYTHONS ?= $(shell for name in python3.11 python3.12 python3.13 python3.14; do \
+	$$name -c $(IS_SUITABLE) >/dev/null 2>&1 && echo $$name; done)
+
+test-versions: ## run `make test` with every Python that is here (PYTHONS="python3.12 /opt/python3.13/bin/python3")
+	@test -n "$(PYTHONS)" || { echo "no Python of 3.11 or newer was found; name them: make test-versions PYTHONS=..." >&2; exit 1; }
+	@for name in $(PYTHONS); do \
+		echo "== With $$name"; \
+		$(MAKE) --no-print-directory test PYTHON=$$name VENV=$(VENV)-$$(basename $$name) || exit 1; \
+	done
+
+# All that the package itself is made of. The page in a browser, the examples and the peers have needs of their own, and
+# a fleet has those of its database.
+OF_DEPENDENCIES := tests/wire tests/simulator tests/cli tests/dashboard tests/integrations \
+	$(filter-out %_benchmark.py %_benchmarks.py,$(wildcard tests/test_*.py))
+# The names that pyproject.toml states, in their lowest or newest versions, and the tools of the tests beside them.
+RESOLVE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	--no-annotate pyproject.toml $(DEV_EXTRAS)
+
+test-lowest: $(DEV) ## run the tests with the lowest version of each dependency that pyproject.toml allows
+	@mkdir -p $(VENV)-locks
+	@$(RESOLVE) --resolution lowest-direct --output-file $(VENV)-locks/bounds.txt
+	@$(RESOLVE) --group tests --constraints $(VENV)-locks/bounds.txt --output-file $(VENV)-locks/lowest.txt
+	$(call test_with,lowest)
+
+test-newest: $(DEV) ## run the tests with the newest version of each dependency, whatever the lock says
+	@mkdir -p $(VENV)-locks
+	@$(RESOLVE) --upgrade --group tests --output-file $(VENV)-locks/newest.txt
+	$(call test_with,newest)
+
+define test_with
+@$(PYTHON) -m venv --clear $(VENV)-$(1)
+@$(VENV)-$(1)/bin/python $(INSTALL) --require-hashes -r $(VENV)-locks/$(1).txt
+@$(VENV)-$(1)/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
+$(VENV)-$(1)/bin/python -m pytest --numprocesses $(WORKERS) $(OF_DEPENDENCIES) $(PYTEST_ARGS)
+endef
 
 chaos: $(DEV) ## kill a thousand processes in the middle of a start, and try many more orders of events than `test`
 	@echo "== Killing processes at every line of a start and a wait, each followed by one that recovers"
@@ -98,6 +135,8 @@ bench-dashboard: $(DEV) ## measure the dashboard: CPU of its server, and frames 
 # What waits and repeats. backoff is imported in one place, and all else knows nothing of it.
 OF_BACKOFF := tests/wire $(wildcard tests/test_p*.py tests/test_w*.py tests/test_start*.py tests/test_r*.py tests/test_downloads.py)
 
+# In development mode, which costs a seventh more: in the other run it would cost minutes. By the environment, so that the
+# workers of pytest and the programs that tests start are in it too.
 test-python-backoff: check-python ## run the tests of what waits and repeats with python-backoff in the place of backoff
 	@echo "== A second environment, where python-backoff takes the place of backoff"
 	@$(PYTHON) -m venv --clear $(VENV)-python-backoff
@@ -107,7 +146,8 @@ test-python-backoff: check-python ## run the tests of what waits and repeats wit
 	@$(VENV)-python-backoff/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@$(VENV)-python-backoff/bin/python -c 'import importlib.metadata as m; by = m.packages_distributions()["backoff"]; \
 		print("backoff comes from", *by, m.version(by[0])); raise SystemExit(by != ["python-backoff"])'
-	$(VENV)-python-backoff/bin/python -m pytest --numprocesses $(WORKERS) $(OF_BACKOFF) $(PYTEST_ARGS)
+	PYTHONDEVMODE=1 PYTHONWARNINGS=error \
+		$(VENV)-python-backoff/bin/python -m pytest --numprocesses $(WORKERS) $(OF_BACKOFF) $(PYTEST_ARGS)
 
 test-airflow: $(AIRFLOW) ## run the tests of the Airflow operator, with an Airflow of their own (AIRFLOW_ARGS="-k kill")
 	@echo "== A third environment, with Airflow: Dags run in its processes, which are killed"
@@ -124,8 +164,11 @@ format: $(DEV) ## let ruff format and fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-types: $(DEV) ## mypy --strict
+# The environment is first in PATH because pyright looks for the interpreter, and with it for the packages, there.
+types: $(DEV) ## mypy and pyright, both strict, and whether every public name has a type
 	$(BIN)/mypy
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.completeness
 
 bench: bench-speed bench-starts bench-waits bench-downloads bench-dashboard ## measure everything (needs nginx and Chromium)
 
@@ -134,9 +177,10 @@ bench-speed: $(DEV) ## measure side by side with other clients (needs nginx)
 		echo "make bench-speed serves its pages with nginx, which is not here. On Debian: apt-get install nginx-light" >&2; exit 1; }
 	$(BIN)/python -m benchmarks
 
-build: $(DEV) ## make the sdist and the wheel in dist/
+build: $(DEV) ## make the sdist and the wheel in dist/, and look at what is in them
 	@rm -rf dist
 	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m tests.distributions dist
 
 audit: $(DEV) ## ask whether a vulnerability is known of anything that requirements/*.txt locks (AUDIT_ARGS=--complete)
 	@$(BIN)/python -m tests.release.audit $(AUDIT_ARGS)
@@ -170,7 +214,7 @@ lock: $(DEV) ## resolve requirements/*.txt again from pyproject.toml
 	$(COMPILE) pyproject.toml --extra airflow --extra testing --group airflow-tests --output-file requirements/airflow.txt
 
 clean: ## remove environments, caches and builds
-	rm -rf $(VENV) $(VENV)-airflow $(VENV)-python-backoff dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(VENV)-* dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 	find closebulk_async tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
 
 check-python:

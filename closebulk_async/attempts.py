@@ -16,7 +16,7 @@ from closebulk_async.starts import Start
 from closebulk_async.tasks import outlast
 from closebulk_async.transport import Delivery
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 
 @attrs.define(eq=False)

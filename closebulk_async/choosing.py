@@ -62,16 +62,16 @@ class Target:
 
     def __init__(self, ref: JobRef[Any]) -> None:
         """Not due, and nobody knows where it stands."""
-        self.ref = ref
+        self.ref: JobRef[Any] = ref
         self.place: float | None = None
         """Where it stands, as `Listing` counts."""
-        self.company = 0
+        self.company: int = 0
         """How many watched actions the page showed on which it was seen last, itself included."""
-        self.misses = 0
+        self.misses: int = 0
         """Pages in a row that should have shown it and did not."""
         self.due_since: float | None = None
         """Since when a poll of it is due that no answer has come to yet; None where none is."""
-        self.is_urgent = False
+        self.is_urgent: bool = False
         self.errand: Errand | None = None
         """The request under way that was sent for it."""
 

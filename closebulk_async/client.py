@@ -148,6 +148,7 @@ class CloseBulk:
         tell = Telling(check_hooks(hooks))
         transport = Transport(settings, session=check_session(session), limiter=check_limiter(limiter), tell=tell)
         starting = transport.serving(Priority.START)
+        self.journal: Journal
         self.journal, self._owns_journal = choose_journal(journal, clock)
         told_journal: Journal = AnnouncingJournal(self.journal, tell) if tell else self.journal
         account = Account(starting, tells_organizations=journal is not None)
@@ -194,13 +195,13 @@ class CloseBulk:
             defaults=_check_defaults(defaults or {}),
         )
         self._base_url = settings.base_url
-        self.webhooks = Webhooks(transport)
-        self.search = Search(transport, clock=clock)
-        self.emails = BulkEmails(self._engine)
-        self.deletes = BulkDeletes(self._engine)
-        self.edits = BulkEdits(self._engine)
-        self.sequence_subscriptions = BulkSequenceSubscriptions(self._engine)
-        self.exports = Exports(self._engine)
+        self.webhooks: Webhooks = Webhooks(transport)
+        self.search: Search = Search(transport, clock=clock)
+        self.emails: BulkEmails = BulkEmails(self._engine)
+        self.deletes: BulkDeletes = BulkDeletes(self._engine)
+        self.edits: BulkEdits = BulkEdits(self._engine)
+        self.sequence_subscriptions: BulkSequenceSubscriptions = BulkSequenceSubscriptions(self._engine)
+        self.exports: Exports = Exports(self._engine)
 
     @classmethod
     def from_env(cls, api_key: str | None = None, **keywords: Unpack[ClientKeywords]) -> Self:
@@ -281,7 +282,7 @@ class CloseBulk:
         """
         return wait_for(self._engine, to_ref(action), options, known=to_snapshot(action))
 
-    def outcomes(self, action: ActionLike[Any], *, events: Iterable[tuple[str, str]] | None = None) -> Outcomes:
+    def outcomes(self, action: ActionLike[BulkAction], *, events: Iterable[tuple[str, str]] | None = None) -> Outcomes:
         """What an action did to each object, as far as the service's event log tells: iterate over it.
 
         `events` are the types of events to look for, as pairs of object type and action (`("lead", "deleted")`),
@@ -326,7 +327,7 @@ class CloseBulk:
         """
         return await self._recovery.reconcile(intent_id)
 
-    async def adopt(self, intent_id: str, ref: ActionLike[Any]) -> BulkAction:
+    async def adopt(self, intent_id: str, ref: ActionLike[BulkAction]) -> BulkAction:
         """Make an action the one of an ambiguous start: for an operator who has found it.
 
         Raises InvalidRequestError where the intent has another one, or the action belongs to another intent.
@@ -343,14 +344,19 @@ class CloseBulk:
         await self._recovery.abandon(intent_id)
 
     @overload
-    def watch(
+    def watch(  # type: ignore[overload-overlap]  # mypy takes A for any job here, and then the next does not fit
         self, *actions: A | JobRef[A], raise_on_failure: bool = False, **options: Unpack[WaitKeywords]
     ) -> AsyncGenerator[Progress[A], None]: ...
 
     @overload
     def watch(
-        self, *actions: ActionLike[Any], raise_on_failure: bool = False, **options: Unpack[WaitKeywords]
+        self, *actions: ActionLike[BulkAction], raise_on_failure: bool = False, **options: Unpack[WaitKeywords]
     ) -> AsyncGenerator[Progress[BulkAction], None]: ...
+
+    @overload
+    def watch(
+        self, *actions: ActionLike[Job], raise_on_failure: bool = False, **options: Unpack[WaitKeywords]
+    ) -> AsyncGenerator[Progress[Job], None]: ...
 
     def watch(
         self, *actions: ActionLike[Any], raise_on_failure: bool = False, **options: Unpack[WaitKeywords]
@@ -429,9 +435,17 @@ class CloseBulk:
         """Whose key it is, and how far this machine's clock is off. Raises AuthenticationError for a bad key."""
         return await self._engine.transport.read(build_me(), read_me)
 
+    @overload
     async def wait_all(
-        self, actions: Iterable[ActionLike[Any]], **options: Unpack[WaitKeywords]
-    ) -> list[Outcome[BulkAction]]:
+        self, actions: Iterable[ActionLike[BulkAction]], **options: Unpack[WaitKeywords]
+    ) -> list[Outcome[BulkAction]]: ...
+
+    @overload
+    async def wait_all(
+        self, actions: Iterable[ActionLike[Job]], **options: Unpack[WaitKeywords]
+    ) -> list[Outcome[Job]]: ...
+
+    async def wait_all(self, actions: Iterable[ActionLike[Any]], **options: Unpack[WaitKeywords]) -> list[Outcome[Any]]:
         """Wait for all of `actions`; outcomes come in their order, a failure of one being its `error`."""
         return await wait_all(self._engine, actions, options)
 

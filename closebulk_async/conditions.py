@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from itertools import product
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import attrs
 from attrs.validators import optional
@@ -45,7 +45,7 @@ class FieldPart(Part):
 class RegularField(FieldPart):
     """A field that every object of a type has."""
 
-    word = "regular_field"
+    word: ClassVar[str] = "regular_field"
 
     object_type: str = attrs.field(validator=is_text)
     field_name: str = attrs.field(validator=is_text)
@@ -55,7 +55,7 @@ class RegularField(FieldPart):
 class CustomField(FieldPart):
     """A field that an organization has made for itself. Its id does not say of which objects it is a field."""
 
-    word = "custom_field"
+    word: ClassVar[str] = "custom_field"
 
     custom_field_id: str = attrs.field(validator=is_text)
 
@@ -77,7 +77,7 @@ class Condition(Part):
 class BooleanIs(Condition):
     """The field is true, or is false."""
 
-    word = "boolean"
+    word: ClassVar[str] = "boolean"
 
     value: bool = attrs.field(validator=is_boolean)
 
@@ -89,7 +89,7 @@ class BooleanIs(Condition):
 class CurrentUser(Condition):
     """The field names the user whose key or token sends the request."""
 
-    word = "current_user"
+    word: ClassVar[str] = "current_user"
 
     def _call(self) -> str:
         return "is_current_user()"
@@ -99,7 +99,7 @@ class CurrentUser(Condition):
 class Exists(Condition):
     """The field has a value."""
 
-    word = "exists"
+    word: ClassVar[str] = "exists"
 
     def _call(self) -> str:
         return "exists()"
@@ -112,7 +112,7 @@ TEXT_MODES = ("full_words", "phrase", "beginning_of_words")
 class Text(Condition):
     """The field holds a text, in the way that `mode` says."""
 
-    word = "text"
+    word: ClassVar[str] = "text"
 
     value: str = attrs.field(validator=is_text)
     mode: str | None = attrs.field(default=None, validator=optional(is_text))
@@ -125,7 +125,7 @@ class Text(Condition):
 class Term(Condition):
     """The field holds one of these choices."""
 
-    word = "term"
+    word: ClassVar[str] = "term"
 
     values: tuple[str, ...] = attrs.field(validator=are_texts, metadata=OF_TEXTS)
 
@@ -137,7 +137,7 @@ class Term(Condition):
 class Reference(Condition):
     """The field names one of these objects."""
 
-    word = "reference"
+    word: ClassVar[str] = "reference"
 
     reference_type: str = attrs.field(validator=is_text)
     object_ids: tuple[str, ...] = attrs.field(validator=are_texts, metadata=OF_TEXTS)
@@ -151,7 +151,7 @@ class Reference(Condition):
 class NumberRange(Condition):
     """The field holds a number between the bounds."""
 
-    word = "number_range"
+    word: ClassVar[str] = "number_range"
 
     gt: float | None = attrs.field(default=None, validator=optional(is_number))
     gte: float | None = attrs.field(default=None, validator=optional(is_number))
@@ -203,7 +203,7 @@ def _check_which(instance: Part, attribute: Attribute, value: object) -> None:
 class FixedUtc(MomentPart):
     """A moment, as ISO 8601 text."""
 
-    word = "fixed_utc"
+    word: ClassVar[str] = "fixed_utc"
 
     value: str = attrs.field(validator=_check_moment)
 
@@ -212,7 +212,7 @@ class FixedUtc(MomentPart):
 class FixedLocalDate(MomentPart):
     """The start or the end of a day, as the `x-tz-offset` of the request or the organization has it."""
 
-    word = "fixed_local_date"
+    word: ClassVar[str] = "fixed_local_date"
 
     value: str = attrs.field(validator=_check_date)
     which: str = attrs.field(validator=_check_which)
@@ -259,7 +259,7 @@ def _to_utc(moment: datetime) -> FixedUtc:
 class MomentRange(Condition):
     """The field holds a moment between the bounds."""
 
-    word = "moment_range"
+    word: ClassVar[str] = "moment_range"
 
     on_or_after: MomentPart | None = attrs.field(
         default=None, validator=optional(is_a(MomentPart)), metadata=reads(read_moment)

@@ -115,7 +115,7 @@ class Connections:
         self._is_loops_time = isinstance(settings.clock, SystemClock)
         self._timeout = self._bound(settings.timeouts.total)
         self._is_closed = False
-        self.is_open = False
+        self.is_open: bool = False
         """Whether requests may be sent."""
 
     def check_open(self) -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from closebulk_async.models import BulkAction, JobRef
     from closebulk_async.starts import Start
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 FRESH = 2.0
 """Seconds by which a fence may be older than the moment in which its POST may go. An equal action that somebody else

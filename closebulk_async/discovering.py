@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from closebulk_async.progress import Progress
     from closebulk_async.waiters import WaitOptions
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 NEW_END_REQUESTS = 20
 """Pages that are read at the most to see what is new in a list: beyond that its order says nothing."""

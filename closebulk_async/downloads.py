@@ -177,7 +177,7 @@ class Download(AsyncGenerator[DownloadProgress, None]):
 
     def __init__(self, source: Source, path: Path, *, decompress: bool) -> None:
         """Made by `close.exports.download`. Nothing is asked for yet."""
-        self.path = path
+        self.path: Path = path
         """Where the file will be."""
         self._source = source
         self._steps = download(source, path, decompress=decompress)

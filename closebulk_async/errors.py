@@ -82,7 +82,7 @@ class DecodeError(CloseBulkError):
 
     def __init__(self, message: str, *, status: int, request: str, body: str) -> None:
         """Keep the status, the request as `METHOD /path` and the first 200 characters of the body."""
-        self.body = shorten(body)
+        self.body: str = shorten(body)
         begin = f"; it begins: {self.body}" if self.body else ""
         super().__init__(f"{request} answered {status} with a body that does not fit: {message}{begin}")
         self.status = status
@@ -110,8 +110,8 @@ class APIError(CloseBulkError):
         """Build the message from what the server said."""
         self.status = status
         self.request = request
-        self.errors = tuple(errors)
-        self.field_errors = dict(field_errors or {})
+        self.errors: tuple[str, ...] = tuple(errors)
+        self.field_errors: dict[str, str] = dict(field_errors or {})
         self.body = body
         self.retry_after = retry_after
         said = [*self.errors, *(f"{path}: {text}" for path, text in self.field_errors.items())]
@@ -298,7 +298,7 @@ class AmbiguousStartError(StartError):
         """Keep the intent whose outcome is unknown, and what may be its action."""
         super().__init__(message)
         self.intent = intent
-        self.candidates = tuple(candidates)
+        self.candidates: tuple[BulkAction, ...] = tuple(candidates)
         self._reconcile: Callable[[str], Awaitable[BulkAction]] | None = None
 
     def offer(self, reconcile: Callable[[str], Awaitable[BulkAction]]) -> Self:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 L = TypeVar("L", bound="FarLine")
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 LONGEST_PAUSE = 5.0
 """Seconds between two looks at most: what others learned may have made room."""

@@ -249,17 +249,17 @@ class LeadFields(ObjectFields):
 
     __slots__ = ()
 
-    name = TextField.of("lead", "name")
-    display_name = TextField.of("lead", "display_name")
-    description = TextField.of("lead", "description")
-    url = TextField.of("lead", "url")
-    status_id = LeadStatusField.of("lead", "status_id")
-    created_by = UserField.of("lead", "created_by")
-    updated_by = UserField.of("lead", "updated_by")
-    date_created = MomentField.of("lead", "date_created")
-    date_updated = MomentField.of("lead", "date_updated")
-    addresses_count = NumberField.of("lead", "addresses_count")
-    all_urls_count = NumberField.of("lead", "all_urls_count")
+    name: ClassVar[TextField] = TextField.of("lead", "name")
+    display_name: ClassVar[TextField] = TextField.of("lead", "display_name")
+    description: ClassVar[TextField] = TextField.of("lead", "description")
+    url: ClassVar[TextField] = TextField.of("lead", "url")
+    status_id: ClassVar[LeadStatusField] = LeadStatusField.of("lead", "status_id")
+    created_by: ClassVar[UserField] = UserField.of("lead", "created_by")
+    updated_by: ClassVar[UserField] = UserField.of("lead", "updated_by")
+    date_created: ClassVar[MomentField] = MomentField.of("lead", "date_created")
+    date_updated: ClassVar[MomentField] = MomentField.of("lead", "date_updated")
+    addresses_count: ClassVar[NumberField] = NumberField.of("lead", "addresses_count")
+    all_urls_count: ClassVar[NumberField] = NumberField.of("lead", "all_urls_count")
 
 
 class ContactFields(ObjectFields):
@@ -267,15 +267,15 @@ class ContactFields(ObjectFields):
 
     __slots__ = ()
 
-    title = TextField.of("contact", "title")
-    lead_id = ReferenceField.of("contact", "lead_id")
-    created_by = UserField.of("contact", "created_by")
-    updated_by = UserField.of("contact", "updated_by")
-    date_created = MomentField.of("contact", "date_created")
-    date_updated = MomentField.of("contact", "date_updated")
-    emails_count = NumberField.of("contact", "emails_count")
-    phones_count = NumberField.of("contact", "phones_count")
-    urls_count = NumberField.of("contact", "urls_count")
+    title: ClassVar[TextField] = TextField.of("contact", "title")
+    lead_id: ClassVar[ReferenceField] = ReferenceField.of("contact", "lead_id")
+    created_by: ClassVar[UserField] = UserField.of("contact", "created_by")
+    updated_by: ClassVar[UserField] = UserField.of("contact", "updated_by")
+    date_created: ClassVar[MomentField] = MomentField.of("contact", "date_created")
+    date_updated: ClassVar[MomentField] = MomentField.of("contact", "date_updated")
+    emails_count: ClassVar[NumberField] = NumberField.of("contact", "emails_count")
+    phones_count: ClassVar[NumberField] = NumberField.of("contact", "phones_count")
+    urls_count: ClassVar[NumberField] = NumberField.of("contact", "urls_count")
 
 
 class ContactPhoneFields(ObjectFields):
@@ -283,8 +283,8 @@ class ContactPhoneFields(ObjectFields):
 
     __slots__ = ()
 
-    phone = TextField.of("contact_phone", "phone")
-    type = UntypedField.of("contact_phone", "type")
+    phone: ClassVar[TextField] = TextField.of("contact_phone", "phone")
+    type: ClassVar[UntypedField] = UntypedField.of("contact_phone", "type")
 
 
 class ContactEmailFields(ObjectFields):
@@ -292,8 +292,8 @@ class ContactEmailFields(ObjectFields):
 
     __slots__ = ()
 
-    email = TextField.of("contact_email", "email")
-    type = UntypedField.of("contact_email", "type")
+    email: ClassVar[TextField] = TextField.of("contact_email", "email")
+    type: ClassVar[UntypedField] = UntypedField.of("contact_email", "type")
 
 
 class ContactUrlFields(ObjectFields):
@@ -301,8 +301,8 @@ class ContactUrlFields(ObjectFields):
 
     __slots__ = ()
 
-    url = TextField.of("contact_url", "url")
-    type = UntypedField.of("contact_url", "type")
+    url: ClassVar[TextField] = TextField.of("contact_url", "url")
+    type: ClassVar[UntypedField] = UntypedField.of("contact_url", "type")
 
 
 class AddressFields(ObjectFields):
@@ -310,21 +310,21 @@ class AddressFields(ObjectFields):
 
     __slots__ = ()
 
-    address_1 = TextField.of("address", "address_1")
-    address_2 = TextField.of("address", "address_2")
-    city = TextField.of("address", "city")
-    location = TextField.of("address", "location")
-    zipcode = TextField.of("address", "zipcode")
-    country = UntypedField.of("address", "country")
-    state = UntypedField.of("address", "state")
+    address_1: ClassVar[TextField] = TextField.of("address", "address_1")
+    address_2: ClassVar[TextField] = TextField.of("address", "address_2")
+    city: ClassVar[TextField] = TextField.of("address", "city")
+    location: ClassVar[TextField] = TextField.of("address", "location")
+    zipcode: ClassVar[TextField] = TextField.of("address", "zipcode")
+    country: ClassVar[UntypedField] = UntypedField.of("address", "country")
+    state: ClassVar[UntypedField] = UntypedField.of("address", "state")
 
 
-lead = LeadFields("lead")
-contact = ContactFields("contact")
-contact_phone = ContactPhoneFields("contact_phone")
-contact_email = ContactEmailFields("contact_email")
-contact_url = ContactUrlFields("contact_url")
-address = AddressFields("address")
+lead: LeadFields = LeadFields("lead")
+contact: ContactFields = ContactFields("contact")
+contact_phone: ContactPhoneFields = ContactPhoneFields("contact_phone")
+contact_email: ContactEmailFields = ContactEmailFields("contact_email")
+contact_url: ContactUrlFields = ContactUrlFields("contact_url")
+address: AddressFields = AddressFields("address")
 
 
 def raw_field(data: Mapping[str, Any]) -> UntypedField:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from closebulk_async.journal import Journal
     from closebulk_async.models import Job
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 
 class Bookkeeper:

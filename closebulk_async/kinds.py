@@ -11,7 +11,7 @@ The overloads say which keywords a type needs. A type that is held in a variable
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, Unpack, overload
 
 from closebulk_async.endpoints import BulkActions, derive_preview
 from closebulk_async.models import (
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
     from closebulk_async.operations import StartKeywords
+    from closebulk_async.starts import Start
 
 SetCustomField: TypeAlias = Literal[
     "set_custom_field",
@@ -59,7 +60,7 @@ class BulkEmails(BulkActions[BulkEmail]):
     """Bulk emails."""
 
     kind = Kind.EMAIL
-    start_class = EmailStart
+    start_class: ClassVar[type[Start]] = EmailStart
 
     async def create(
         self,
@@ -84,7 +85,7 @@ class BulkEmails(BulkActions[BulkEmail]):
         }
         return await self._create({**own, **common})
 
-    preview = derive_preview(create)
+    preview: Final = derive_preview(create)
 
     async def list(
         self,
@@ -113,7 +114,7 @@ class BulkDeletes(BulkActions[BulkDelete]):
     """Bulk deletes."""
 
     kind = Kind.DELETE
-    start_class = DeleteStart
+    start_class: ClassVar[type[Start]] = DeleteStart
 
     async def create(
         self,
@@ -129,14 +130,14 @@ class BulkDeletes(BulkActions[BulkDelete]):
         """
         return await self._create({"bulk_object_type": bulk_object_type, **common})
 
-    preview = derive_preview(create)
+    preview: Final = derive_preview(create)
 
 
 class BulkEdits(BulkActions[BulkEdit]):
     """Bulk edits."""
 
     kind = Kind.EDIT
-    start_class = EditStart
+    start_class: ClassVar[type[Start]] = EditStart
 
     @overload
     async def create(
@@ -225,14 +226,14 @@ class BulkEdits(BulkActions[BulkEdit]):
         """
         return await self._create(keywords)
 
-    preview = derive_preview(create)
+    preview: Final = derive_preview(create)
 
 
 class BulkSequenceSubscriptions(BulkActions[BulkSequenceSubscription]):
     """Bulk sequence subscriptions."""
 
     kind = Kind.SEQUENCE_SUBSCRIPTION
-    start_class = SequenceStart
+    start_class: ClassVar[type[Start]] = SequenceStart
 
     @overload
     async def create(
@@ -306,4 +307,4 @@ class BulkSequenceSubscriptions(BulkActions[BulkSequenceSubscription]):
         """
         return await self._create(keywords)
 
-    preview = derive_preview(create)
+    preview: Final = derive_preview(create)

@@ -42,7 +42,7 @@ class Listing:
 
     def __init__(self) -> None:
         """Believe that new rows come at one end, and that none has come."""
-        self.grows_anywhere = False
+        self.grows_anywhere: bool = False
         self._shift = 0.0
         self._growth = 1.0
         self._error = 0.0

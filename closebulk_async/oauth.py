@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from closebulk_async.auth import FormSender
     from closebulk_async.wire import Response
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 OnToken: TypeAlias = Callable[[OAuthToken], Awaitable[object] | object]
 """Keeps a token: called with each new one, and awaited before that is used."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, SoftFileLock
+from filelock import BaseFileLock, FileLock, SoftFileLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -17,18 +17,31 @@ BUSY_SECONDS = 0.05
 
 SUFFIX = ".lock"
 
+KIND: type[BaseFileLock] = FileLock
+"""The best lock that filelock has for this system: of the C library of Unix, or of Windows."""
+
+HAS_LOCKS = not issubclass(KIND, SoftFileLock)
+"""Whether the system frees a lock when its process ends, however it ends. Where Python has no `fcntl`, filelock takes
+the mere existence of a file for a lock, and breaks it by the number of a process: that proves nothing."""
+
 
 class OwnerLocks:
-    """The files of one folder, `NAME.owners` beside the journal. Every method blocks, and may raise OSError."""
+    """The files of one folder, `NAME.owners` beside the journal. Every method blocks, and may raise OSError.
+
+    On a system without such locks there are no files, and no owner is ever proved dead here: one that was killed is
+    merely silent.
+    """
 
     def __init__(self, journal: Path) -> None:
         """Touch nothing yet."""
         self._folder = journal.with_name(f"{journal.name}.owners")
         self._journal = journal
-        self._held: dict[str, FileLock] = {}
+        self._held: dict[str, BaseFileLock | None] = {}
 
     def make_folder(self) -> None:
         """Make the folder, for its user alone, where it is missing."""
+        if not HAS_LOCKS:
+            return
         journal = self._journal.resolve()  # a lock proves something only to those who look for it in the same place
         self._folder = journal.with_name(f"{journal.name}.owners")
         try:
@@ -39,6 +52,9 @@ class OwnerLocks:
 
     def hold(self, owner: str) -> None:
         """Lock the file of a new owner until it is released or this process ends."""
+        if not HAS_LOCKS:
+            self._held[owner] = None
+            return
         lock = self._lock(owner)
         lock.acquire(timeout=BUSY_SECONDS)
         if issubclass(type(lock), SoftFileLock):  # what filelock turns it into where there is nothing better
@@ -51,30 +67,35 @@ class OwnerLocks:
 
         Says whether it was held here.
         """
+        is_held = owner in self._held
         lock = self._held.pop(owner, None)
         if lock is not None:
             lock.release()
-        return lock is not None
+        return is_held
 
-    def release_all(self) -> None:
-        """Unlock every file that is held here."""
-        for owner in list(self._held):
-            self.release(owner)
+    def release_all(self) -> list[str]:
+        """Unlock every file that is held here. Gives the owners whose end no file proves then."""
+        released = [owner for owner in list(self._held) if self.release(owner)]
+        return [] if HAS_LOCKS else released
 
     def is_free(self, owner: str) -> bool:
         """Whether it is proved that nobody holds the file. One that is missing or cannot be tried proves nothing."""
+        if not HAS_LOCKS:
+            return False
         with ExitStack() as stack:
             return self._path(owner).exists() and self._is_taken(owner, stack, patience=BUSY_SECONDS)
 
     @contextmanager
     def taking_free(self, *, limit: int) -> Iterator[frozenset[str]]:
         """Hold the locks of up to `limit` files that nobody else holds, and give the names of their owners."""
-        owners = [path.stem for path in islice(self._folder.glob(f"*{SUFFIX}"), limit)]
+        owners = [path.stem for path in islice(self._folder.glob(f"*{SUFFIX}"), limit)] if HAS_LOCKS else []
         with ExitStack() as stack:
             yield frozenset(owner for owner in owners if self._is_taken(owner, stack, patience=0))
 
-    def find_held(self) -> frozenset[str]:
-        """The owners whose files somebody holds, here or in another process."""
+    def find_held(self) -> frozenset[str] | None:
+        """The owners whose files somebody holds, here or in another process. None where nobody can know."""
+        if not HAS_LOCKS:
+            return None
         owners = frozenset(path.stem for path in self._folder.glob(f"*{SUFFIX}"))
         with self.taking_free(limit=len(owners)) as free:
             return owners - free
@@ -82,7 +103,8 @@ class OwnerLocks:
     def remove(self, owners: Iterable[str]) -> None:
         """Remove the files of owners that are dead."""
         for owner in owners:
-            self._path(owner).unlink(missing_ok=True)
+            with suppress(PermissionError):  # on Windows somebody tries it just now: it stays until the next time
+                self._path(owner).unlink(missing_ok=True)
 
     def _is_taken(self, owner: str, stack: ExitStack, *, patience: float) -> bool:
         """Take the lock until the stack is left, if it is free or becomes so within `patience` seconds."""
@@ -92,9 +114,9 @@ class OwnerLocks:
             return False
         return True
 
-    def _lock(self, owner: str) -> FileLock:
+    def _lock(self, owner: str) -> BaseFileLock:
         # Not of one thread alone: the thread that unlocks is any of a pool. `mode` is set whatever the umask.
-        return FileLock(self._path(owner), mode=0o600, thread_local=False)
+        return KIND(self._path(owner), mode=0o600, thread_local=False)
 
     def _path(self, owner: str) -> Path:
         return self._folder / f"{owner}{SUFFIX}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from closebulk_async.intents import Intent
     from closebulk_async.journal import Journal
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 
 class Standing(Enum):

@@ -14,9 +14,9 @@ class Patience:
     """What is left of a retry policy during one operation."""
 
     def __init__(self, policy: RetryPolicy) -> None:
-        self.attempt = 1
+        self.attempt: int = 1
         """The number of the attempt that is made, or comes next."""
-        self.wait_left = policy.max_wait
+        self.wait_left: float = policy.max_wait
         """Seconds; whoever waits elsewhere takes it off here."""
         self._policy = policy
         self._waits: Iterator[float] | None = None

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from closebulk_async.policy import PollPolicy
     from closebulk_async.transport import Transport
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 REFUSED = (BadRequestError, DecodeError, NotFoundError, PermissionDeniedError, PlanLimitError)
 """What a page gets where the list cannot be read at all, from there or because of a row: single reads still may."""

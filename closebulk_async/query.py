@@ -7,7 +7,7 @@ A query is written with the objects of `closebulk_async.fields`, `lead.name.full
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 import attrs
 from attrs.validators import optional
@@ -98,7 +98,7 @@ def read_query(data: object) -> Query:
 class ById(Query):
     """The one object with this id."""
 
-    word = "id"
+    word: ClassVar[str] = "id"
 
     value: str = attrs.field(validator=is_text)
 
@@ -110,7 +110,7 @@ class ById(Query):
 class ObjectType(Query):
     """Every object of a type."""
 
-    word = "object_type"
+    word: ClassVar[str] = "object_type"
 
     object_type: str = attrs.field(validator=is_text)
 
@@ -122,7 +122,7 @@ class ObjectType(Query):
 class TextSearch(Query):
     """Objects in which a text stands somewhere."""
 
-    word = "text"
+    word: ClassVar[str] = "text"
 
     value: str = attrs.field(validator=is_text)
     mode: str | None = attrs.field(default=None, validator=optional(is_text))
@@ -136,7 +136,7 @@ class TextSearch(Query):
 class FieldCondition(Query):
     """Objects of which a field fulfils a condition."""
 
-    word = "field_condition"
+    word: ClassVar[str] = "field_condition"
 
     field: FieldPart = attrs.field(validator=is_a(FieldPart), metadata=reads(read_field))
     condition: Condition = attrs.field(validator=is_a(Condition), metadata=reads(read_condition))
@@ -158,7 +158,7 @@ class FieldCondition(Query):
 class HasRelated(Query):
     """Objects to which one of another type belongs that a query matches."""
 
-    word = "has_related"
+    word: ClassVar[str] = "has_related"
 
     this_object_type: str = attrs.field(validator=is_text)
     related_object_type: str = attrs.field(validator=is_text)
@@ -174,7 +174,7 @@ class HasRelated(Query):
 class And(Query):
     """What each of the queries matches."""
 
-    word = "and"
+    word: ClassVar[str] = "and"
 
     queries: tuple[Query, ...] = attrs.field(validator=are_all(Query), metadata=reads_all(read_query))
 
@@ -186,7 +186,7 @@ class And(Query):
 class Or(Query):
     """What at least one of the queries matches."""
 
-    word = "or"
+    word: ClassVar[str] = "or"
 
     queries: tuple[Query, ...] = attrs.field(validator=are_all(Query), metadata=reads_all(read_query))
 
@@ -205,7 +205,7 @@ def _join(queries: tuple[Query, ...], sign: str, *, of: type[And | Or]) -> str |
 class SavedSearch(Query):
     """What a Smart View shows."""
 
-    word = "saved_search"
+    word: ClassVar[str] = "saved_search"
 
     saved_search_id: str = attrs.field(validator=is_text)
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from closebulk_async.telemetry import Event
     from closebulk_async.transport import Transport
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 
 @attrs.frozen(kw_only=True)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from closebulk_async.journal import Journal
     from closebulk_async.transport import Transport
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 BUSY_WAIT = 0.25
 """Seconds between two looks at an intent that another client works on: about as long as its POST takes."""

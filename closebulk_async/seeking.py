@@ -75,7 +75,7 @@ class Search:
         """Until the end of the list is worth another look."""
         self._n_lost = 0
         self._is_under_way = False
-        self.is_its_turn = True
+        self.is_its_turn: bool = True
         """Its page goes first."""
 
     def propose(self, n_lost: int, now: float) -> float | None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from closebulk_async.clock import Clock
     from closebulk_async.incoming import Incoming
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 BLOCK: Final = 256 * 1024
 """Bytes that are collected before they are written: a thread is asked for each such piece."""

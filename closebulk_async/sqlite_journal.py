@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 OLDEST_SQLITE = (3, 35)
 """The first with RETURNING, by which each step is one statement."""
@@ -147,10 +147,14 @@ class SqliteJournal(StoredJournal):
 
     async def _close(self) -> None:
         try:
-            await self._guarded(lambda: asyncio.to_thread(self._locks.release_all))
+            await self._guarded(self._release_all)
         finally:
             if self._db is not None:
                 await self._guarded(self._db.close)
+
+    async def _release_all(self) -> None:
+        for owner in await asyncio.to_thread(self._locks.release_all):
+            await self._run(tables.BURY, {"owner": owner})
 
     async def _guarded(self, work: Callable[[], Awaitable[T]]) -> T:
         try:
@@ -201,7 +205,8 @@ class SqliteJournal(StoredJournal):
             self._tell_forgotten(forgotten)
             self._locks.make_folder()
             with self._locks.taking_free(limit=OWNER_FILES) as dead:
-                self._locks.remove(dead - {owner for (owner,) in db.execute(tables.OWNERS_OF_OPEN)})
+                unneeded = dead - {owner for (owner,) in db.execute(tables.OWNERS_OF_OPEN)}
+            self._locks.remove(unneeded)  # unlocked by now: Windows removes no file that is open
             db.execute(tables.FORGET_OWNERS)
 
     async def _clear(self) -> None:

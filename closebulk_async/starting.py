@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from closebulk_async.journal import Journal
     from closebulk_async.models import BulkAction
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 OnAmbiguous: TypeAlias = Literal["reconcile", "raise", "resend"]
 """What a start does when its POST may or may not have started an action.

@@ -140,7 +140,7 @@ class EditStart(_Start[BulkEdit]):
     """A bulk edit; `type` decides which of the other keywords it takes."""
 
     kind = Kind.EDIT
-    chooser = "type"
+    chooser: ClassVar[str] = "type"
 
     type: EditType | str
     lead_status_id: str | None = None
@@ -159,7 +159,7 @@ class SequenceStart(_Start[BulkSequenceSubscription]):
     """
 
     kind = Kind.SEQUENCE_SUBSCRIPTION
-    chooser = "action_type"
+    chooser: ClassVar[str] = "action_type"
 
     action_type: SequenceActionType | str
     sequence_id: str | None = None

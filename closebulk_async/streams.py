@@ -15,7 +15,7 @@ from closebulk_async.waiters import Waiter, WaitOptions
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
-    from closebulk_async.models import BulkAction, JobRef
+    from closebulk_async.models import Job, JobRef
     from closebulk_async.operations import ActionLike, Engine
     from closebulk_async.progress import Progress
     from closebulk_async.watching import Watcher
@@ -32,7 +32,7 @@ class Member(Waiter[Any]):
         ref: JobRef[Any],
         options: WaitOptions,
         *,
-        known: BulkAction | None,
+        known: Job | None,
         on_news: Callable[[Member], None],
     ) -> None:
         """Poll nothing yet. `on_news` is called when `take_step` has something."""
@@ -78,7 +78,7 @@ class Stream:
         self._ready: dict[Member, None] = {}
         self._news: asyncio.Future[None] | None = None
 
-    def add(self, ref: JobRef[Any], *, known: BulkAction | None = None) -> None:
+    def add(self, ref: JobRef[Any], *, known: Job | None = None) -> None:
         """Follow one action more, from now on; one that is followed already is the same one."""
         if ref not in self._members:
             member = Member(self._watcher, ref, self._options, known=known, on_news=self._on_news)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from closebulk_async.wire import Request, Response
 
 T = TypeVar("T")
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 
 class Webhooks:

@@ -18,7 +18,7 @@ from closebulk_async.models import Job, JobRef
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 
 @attrs.frozen(kw_only=True)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Delivery", "Patience", "Transport"]
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ class Transport:
         self._is_heard = bool(tell)
         self._priority = Priority.CALL
         self._stops: dict[str, _Stop] = {}
-        self.limits = LimitLog()
+        self.limits: LimitLog = LimitLog()
         """What the answers of all groups have said of their limits."""
         self._pauses: set[asyncio.Timeout] = set()
         renewable = settings.renewable

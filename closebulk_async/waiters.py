@@ -120,13 +120,13 @@ class Waiter(Generic[A_co]):
 
     def __init__(self, watcher: Watcher, ref: JobRef[A_co], options: WaitOptions, *, known: A_co | None = None) -> None:
         """Poll nothing yet. `known` is an older snapshot with all fields."""
-        self.ref = ref
+        self.ref: JobRef[A_co] = ref
         self._watcher = watcher
         self._options = options
         self._known = known
         self._number: int | None = None
         self._watch: Watch | None = None
-        self.is_attached = False
+        self.is_attached: bool = False
         """It has joined a watch, and is told of polls."""
         self._started_at: float | None = None
         self._joined_at = 0.0

@@ -24,7 +24,7 @@ from closebulk_async.telemetry import ActionMoved
 if TYPE_CHECKING:
     from closebulk_async.watching import Watcher
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 HOPELESS = (AuthenticationError, PermissionDeniedError, NotFoundError)
 """Answers that the next poll would get again: the wait ends with them at once."""
@@ -85,16 +85,16 @@ class Watch(Target):
         """
         super().__init__(ref)
         self.meter: Meter[Any] | None = after.meter if after else None
-        self.polls = 0
-        self.polled_at = 0.0
+        self.polls: int = 0
+        self.polled_at: float = 0.0
         """When the request was sent that the latest poll was."""
         self.next_poll_at: float | None = None
         self.looked_at: float | None = None
         """For the watcher, which sorts by it: when its agenda brings this watch up."""
         self.last_error: CloseBulkError | None = after.last_error if after else None
         self.failure: Exception | None = None
-        self.is_lost = False
-        self.is_fresh = False
+        self.is_lost: bool = False
+        self.is_fresh: bool = False
         """A poll of this watch, and not only of one before it, has made `meter`."""
         self._known = known
         self.failures: int = after.failures if after else 0

@@ -46,7 +46,7 @@ class Watcher:
         self.policy = policy
         self.tell = tell
         self.hopeless = hopeless
-        self.alarms = Alarms(clock)
+        self.alarms: Alarms = Alarms(clock)
         self._desks = desks
         self._started: dict[JobRef[Any], float] = {}
         self._finished: OrderedDict[JobRef[Any], tuple[float, Watch]] = OrderedDict()

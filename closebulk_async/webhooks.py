@@ -24,7 +24,7 @@ from closebulk_async.signing import read_keys, verify_webhook
 if TYPE_CHECKING:
     from closebulk_async.webhook_models import WebhookEvent
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 MAX_BODY = 8 * 1024 * 1024
 """Bytes of a request that are read. The query of an action may list thousands of leads, and an event holds the action

@@ -216,6 +216,15 @@ def test_type_checkers_see_the_table() -> None:
     assert seen == {(module, name) for module, names in PUBLIC.items() for name in names}
 
 
+def test_typing_programs_use_every_export() -> None:
+    """What type checkers are asked about in `tests/typing` is all that the package exports, but for its version."""
+    programs = Path(__file__).with_name("typing").glob("*.py")
+    nodes = [node for path in programs for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module == "closebulk_async"]
+    used = {alias.name for node in imports for alias in node.names}
+    assert used - PROGRAMS == set(closebulk_async.__all__) - {"__version__"}
+
+
 def test_table_lists_every_module() -> None:
     """Each file of the SDK has a row in the table, if only an empty one."""
     root = Path(str(closebulk_async.__file__)).parent

@@ -223,7 +223,7 @@ async def test_a_body_that_says_it_is_too_large_is_refused_unread() -> None:
     """Whatever the application itself would take; nothing of the body is waited for."""
     async with receiving(client_max_size=0) as office, office.speaking() as (reader, writer):
         writer.write(office.head(f"Content-Length: {webhooks.MAX_BODY + 1}"))
-        assert await reader.readline() == b"HTTP/1.1 413 Request Entity Too Large\r\n"
+        assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
 
 
 async def test_a_body_that_grows_too_large_is_refused() -> None:
@@ -234,7 +234,7 @@ async def test_a_body_that_grows_too_large_is_refused() -> None:
         for _ in range(webhooks.MAX_BODY // 0x10000 + 1):
             writer.write(chunk)
             await writer.drain()
-        assert await reader.readline() == b"HTTP/1.1 413 Request Entity Too Large\r\n"
+        assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
     assert office.heard == []
 
 

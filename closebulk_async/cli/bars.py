@@ -137,7 +137,7 @@ class Bars:
 
     def __init__(self, refs: Sequence[JobRef[Any]], *, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Rows without an answer yet, in this order."""
-        self.rows = {ref: Row(ref) for ref in refs}
+        self.rows: dict[JobRef[Any], Row] = {ref: Row(ref) for ref in refs}
         self.monotonic = monotonic
         self.is_over = False
         """Nothing is looked for any more."""

@@ -15,7 +15,7 @@ from closebulk_async.models import JobRef, Kind
 from closebulk_async.partfile import check_target
 from closebulk_async.policy import to_seconds_or_none
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="export",
     epilog=examples("closebulk export leads --format csv --out leads.csv"),
     help=(

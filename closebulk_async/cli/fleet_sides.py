@@ -220,7 +220,8 @@ class FleetLaunch(Launch):
             self._tell_started(action)
             if not common.watch:
                 return ExitCode.DONE
-            self.following = following = FleetFollowing([action.ref], timeout=common.timeout, account=self.account)
+            following = FleetFollowing([action.ref], timeout=common.timeout, account=self.account)
+            self.following: Following = following
             return await following.follow_fleet(fleet, as_json=common.as_json)
 
     def _watch_command(self, ref: JobRef[Any]) -> str:

@@ -14,7 +14,7 @@ from closebulk_async.errors import InvalidRequestError
 from closebulk_async.models import JobRef, Kind
 from closebulk_async.policy import to_seconds_or_none
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="fleet",
     help=(
         "Start and watch through workers on any number of machines, which share a PostgreSQL. CLOSEBULK_DATABASE says "

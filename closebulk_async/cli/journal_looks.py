@@ -7,6 +7,7 @@ import shlex
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
 import attrs
@@ -14,6 +15,7 @@ import attrs
 from closebulk_async import journal_tables as tables
 from closebulk_async.cli.exits import recover_command
 from closebulk_async.cli.findings import Finding, fail, ok, warn
+from closebulk_async.clock import SystemClock
 from closebulk_async.intents import Intent, State
 from closebulk_async.journal_rows import from_row
 from closebulk_async.owners import OwnerLocks
@@ -23,16 +25,22 @@ BUSY_SECONDS = 5.0
 
 @attrs.frozen(kw_only=True)
 class JournalLook:
-    """What a journal holds: its open intents, and the owners that are alive."""
+    """What a journal holds: its open intents, and the owners that are alive, None where that cannot be known."""
 
     mode: int
     intents: Sequence[Intent]
-    holders: frozenset[str]
+    holders: frozenset[str] | None
+    at: datetime
 
     @property
     def ambiguous(self) -> Sequence[Intent]:
         """Starts that nobody works on any more, and of which nobody knows whether they happened."""
-        return [each for each in self.intents if each.state is State.POSTING and each.owner not in self.holders]
+        return [each for each in self.intents if each.state is State.POSTING and not self._lives(each)]
+
+    def _lives(self, intent: Intent) -> bool:
+        if self.holders is None:
+            return intent.leased_until is not None and intent.leased_until > self.at
+        return intent.owner in self.holders
 
 
 def judge_journal(path: Path | None) -> Iterator[Finding]:
@@ -65,15 +73,22 @@ def _judge(path: Path, look: JournalLook) -> Iterator[Finding]:
         yield warn("journal", finding, recover_command(path))
     n = len(look.intents)
     opened = f"{n} {'intent is' if n == 1 else 'intents are'} open"
-    held = f"{len(look.holders)} {'client uses' if len(look.holders) == 1 else 'clients use'} it just now"
-    yield ok("journal", f"{path} can be read; {opened}; {held}")
+    yield ok("journal", f"{path} can be read; {opened}; {_tell_use(look.holders)}")
+
+
+def _tell_use(holders: frozenset[str] | None) -> str:
+    if holders is None:
+        return "who uses it just now cannot be known on this system"
+    return f"{len(holders)} {'client uses' if len(holders) == 1 else 'clients use'} it just now"
 
 
 def look_into(path: Path) -> JournalLook:
     """Read it. Raises OSError, sqlite3.Error, and ValueError, TypeError or LookupError for what is no journal."""
     path = path.resolve()
     mode = path.stat().st_mode & 0o777
-    return JournalLook(mode=mode, intents=_read_open(path), holders=OwnerLocks(path).find_held())
+    return JournalLook(
+        mode=mode, intents=_read_open(path), holders=OwnerLocks(path).find_held(), at=SystemClock().now()
+    )
 
 
 def _read_open(path: Path) -> Sequence[Intent]:

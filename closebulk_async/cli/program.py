@@ -48,7 +48,7 @@ class _Ordered(TyperGroup):
         return sorted(super().list_commands(ctx), key=[*ORDER].index)
 
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="closebulk",
     cls=_Ordered,
     no_args_is_help=True,

@@ -22,7 +22,7 @@ from closebulk_async.models import (
 from closebulk_async.policy import to_seconds_or_none
 from closebulk_async.starts import DeleteStart, EditStart, EmailStart, SequenceStart
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="start",
     help=(
         "Start an action, after a question. What it would do, and to how many leads, is shown before. "

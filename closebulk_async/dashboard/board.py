@@ -162,9 +162,9 @@ class Board:
         """Know nothing. Versions of another board, before a restart say, are told from its own by the epoch."""
         self._most_ended = most_ended
         self._most_removed = most_removed
-        self.epoch = secrets.token_hex(8)
-        self.version = 0
-        self.link = Link(status="connecting", since=now)
+        self.epoch: str = secrets.token_hex(8)
+        self.version: int = 0
+        self.link: Link = Link(status="connecting", since=now)
         self.starts: tuple[Intent, ...] | None = None
         """Open starts of the journal that have no action; None without a durable journal."""
         self.forbidden: frozenset[str] = frozenset()

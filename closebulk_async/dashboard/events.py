@@ -12,7 +12,7 @@ from aiohttp import web
 from closebulk_async.dashboard.publishing import Publisher
 from closebulk_async.dashboard.refusals import Refusal
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 RETRY = b"retry: 2000\n\n"
 """Milliseconds after which a browser connects again."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from closebulk_async.models import JobRef
     from closebulk_async.progress import Progress
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 AGAIN = PollPolicy(floor=1.0, ceiling=60.0, lost_after=1800.0)
 """How long to wait before what has failed is tried again: from a second on, growing to a minute."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 HEADERS: Mapping[str, str] = {
     # Scripts, styles and data come from this server alone, and nothing that is written into the page can run.

@@ -10,9 +10,9 @@ try:
     from prometheus_client.exposition import choose_encoder
     from prometheus_client.metrics_core import GaugeMetricFamily, Metric
     from prometheus_client.registry import Collector
-except ImportError as exc:
+except ImportError as _exc:
     message = "prometheus_client is not installed: pip install 'closebulk-async[dashboard]'"
-    raise ImportError(message, name=exc.name) from exc
+    raise ImportError(message, name=_exc.name) from _exc
 
 from closebulk_async.dashboard.board import CARD_PHASES
 from closebulk_async.intents import State

@@ -49,11 +49,11 @@ class Publisher:
         """Wake nobody yet. `beat` is how many seconds lie between two beats at the least."""
         self.board = board
         self.clock = clock
-        self.n_clients = 0
-        self.published = 0
+        self.n_clients: int = 0
+        self.published: int = 0
         """The version of the latest beat."""
-        self.ticks = 0
-        self.is_closed = False
+        self.ticks: int = 0
+        self.is_closed: bool = False
         self._limits = limits
         self._beat = beat
         self._beat_at = -math.inf

@@ -34,9 +34,9 @@ try:
     from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowRuntimeError
     from airflow.sdk.execution_time.context import NEVER_EXPIRE
     from airflow.triggers.base import BaseTrigger, TriggerEvent
-except ImportError as exc:
+except ImportError as _exc:
     message = "Airflow 3.3 or newer is not installed: pip install 'closebulk-async[airflow]'"
-    raise ImportError(message, name=exc.name) from exc
+    raise ImportError(message, name=_exc.name) from _exc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -119,12 +119,12 @@ class CloseBulkOperator(BaseOperator):
             message = f"kind must be one of {', '.join(BULK_KINDS)} and is {kind!r}"
             raise InvalidRequestError(message)
         WaitOptions.from_keywords(timeout=timeout, stall_timeout=stall_timeout, on_paused=on_paused)
-        self.kind = str(kind)
+        self.kind: str = str(kind)
         self.arguments = arguments
         self.conn_id = conn_id
         self.deferrable = deferrable
-        self.timeout = to_seconds_or_none(timeout, name="timeout")
-        self.stall_timeout = to_seconds_or_none(stall_timeout, name="stall_timeout")
+        self.timeout: float | None = to_seconds_or_none(timeout, name="timeout")
+        self.stall_timeout: float | None = to_seconds_or_none(stall_timeout, name="stall_timeout")
         self.on_paused = on_paused
         self.pause_on_kill = pause_on_kill
         self._ref: str | None = None

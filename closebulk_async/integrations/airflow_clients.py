@@ -13,9 +13,9 @@ from closebulk_async.oauth_wire import BASE_URL
 
 try:
     from airflow.sdk import BaseHook
-except ImportError as exc:
+except ImportError as _exc:
     message = "Airflow 3.3 or newer is not installed: pip install 'closebulk-async[airflow]'"
-    raise ImportError(message, name=exc.name) from exc
+    raise ImportError(message, name=_exc.name) from _exc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

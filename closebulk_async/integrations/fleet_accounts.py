@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from closebulk_async.clock import Clock
 
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 MARGIN = 15.0
 """Seconds by which `grace` is longer than a POST may take: for the age of its leave, and for a busy machine."""
@@ -58,7 +58,7 @@ class Accounts:
         self._doubted: set[str] = set()
         self._last_first = AsyncExitStack()
         self._longest = to_seconds(grace, name="grace") - MARGIN
-        self.journal = PostgresJournal(pool, grace=grace)
+        self.journal: PostgresJournal = PostgresJournal(pool, grace=grace)
 
     async def client(self, account: str) -> CloseBulk:
         """The open client of an organization. Raises what the factory raises.

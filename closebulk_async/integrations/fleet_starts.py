@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from closebulk_async.starting import StartOptions
     from closebulk_async.starts import Start
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 LOOK_AGAIN = 2.0
 """Seconds between two looks at a start of which no news came."""

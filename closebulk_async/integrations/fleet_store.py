@@ -38,7 +38,7 @@ ANSWER_SECONDS = 15.0
 AGAIN = 0.2
 """Seconds between two tries within that time."""
 
-PASSING = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSError)
+PASSING: tuple[type[Exception], ...] = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSError)
 """What a restart of the server looks like. Each statement here may be sent twice."""
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from closebulk_async.policy import PollPolicy
     from closebulk_async.watches import Watch
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 SHIFT = 300.0
 """Seconds after which another worker may go on, so that no client is followed for ever by the one that came first.
@@ -120,7 +120,7 @@ class Sweep:
         self._is_ending = False
         self._is_over = False
         self._is_replaced = False
-        self.is_refused = False
+        self.is_refused: bool = False
         """The service does not know the key: the shift ends, for another worker may have another one."""
         self._epoch = 0
         self._looked_at = 0.0

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from closebulk_async.integrations.fleet_news import Newsroom
     from closebulk_async.integrations.fleet_store import Store
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 HEARTBEAT = 2.0
 """Seconds between two signs of life of a worker."""

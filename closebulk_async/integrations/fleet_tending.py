@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from closebulk_async.clock import Clock
     from closebulk_async.integrations.fleet_store import Store
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 PRUNE_EVERY = 600.0
 """Seconds between two clearings of what nobody needs any more."""

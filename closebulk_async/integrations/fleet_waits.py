@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from closebulk_async.integrations.fleet_store import Store
     from closebulk_async.policy import PollPolicy
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 LOOK_AGAIN = 5.0
 """Seconds between two looks at rows of which no news came: what was polled and has not moved is told to nobody."""

@@ -22,9 +22,9 @@ from closebulk_async.version import __version__
 
 try:
     from opentelemetry import context, metrics, trace
-except ImportError as exc:
+except ImportError as _exc:
     message = "opentelemetry is not installed: pip install 'closebulk-async[opentelemetry]'"
-    raise ImportError(message, name=exc.name) from exc
+    raise ImportError(message, name=_exc.name) from _exc
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,9 +14,9 @@ try:
     import psycopg
     from psycopg.rows import DictRow, dict_row
     from psycopg_pool import AsyncConnectionPool, PoolClosed
-except ImportError as exc:
+except ImportError as _exc:
     message = "psycopg is not installed: pip install 'closebulk-async[fleet]'"
-    raise ImportError(message, name=exc.name) from exc
+    raise ImportError(message, name=_exc.name) from _exc
 
 from closebulk_async.errors import JournalError
 from closebulk_async.integrations import postgres_tables as tables
@@ -46,7 +46,7 @@ __all__ = ["PostgresJournal", "migrate"]
 
 T = TypeVar("T")
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 ANSWER_SECONDS = 30.0
 """How long a caller waits for one operation: longer than a restart of the server takes."""

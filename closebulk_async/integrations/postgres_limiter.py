@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 try:
     import psycopg
     from psycopg_pool import AsyncConnectionPool
-except ImportError as exc:
+except ImportError as _exc:
     message = "psycopg is not installed: pip install 'closebulk-async[fleet]'"
-    raise ImportError(message, name=exc.name) from exc
+    raise ImportError(message, name=_exc.name) from _exc
 
 from closebulk_async.clock import Clock, SystemClock
 from closebulk_async.integrations import postgres_budgets as budgets

@@ -21,7 +21,7 @@ from closebulk_async.integrations.processes import this_process
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-logger = logging.getLogger("closebulk_async")
+logger: logging.Logger = logging.getLogger("closebulk_async")
 
 CONNECT_SECONDS = 10
 """For one try. A server that is there answers in milliseconds."""

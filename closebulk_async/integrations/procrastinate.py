@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 try:
     from procrastinate import App, PsycopgConnector
     from procrastinate.exceptions import AppNotOpen
-except ImportError as exc:
+except ImportError as _exc:
     message = "procrastinate is not installed: pip install 'closebulk-async[fleet]'"
-    raise ImportError(message, name=exc.name) from exc
+    raise ImportError(message, name=_exc.name) from _exc
 
 from closebulk_async.clock import Clock, SystemClock
 from closebulk_async.errors import AuthenticationError, InvalidRequestError
@@ -146,14 +146,14 @@ class Fleet:
         return await self._starts.start(chosen, account, keywords)
 
     def wait_until_done(
-        self, action: ActionLike[Any], *, account: str = "default", **options: Unpack[WaitKeywords]
+        self, action: ActionLike[Job], *, account: str = "default", **options: Unpack[WaitKeywords]
     ) -> Wait[Any]:
         """As `CloseBulk.wait_until_done`, fed by the polls of the workers: it sends no request of its own."""
         chosen = read_wait_options("wait_until_done", options)
         return Wait(self._watcher(account), to_ref(action), chosen, known=to_snapshot(action))
 
     async def watch(
-        self, *actions: ActionLike[Any], account: str = "default", **options: Unpack[WaitKeywords]
+        self, *actions: ActionLike[Job], account: str = "default", **options: Unpack[WaitKeywords]
     ) -> AsyncGenerator[Progress[Any], None]:
         """The steps of these actions in one stream, as `CloseBulk.watch` yields them."""
         stream = Stream(self._watcher(account), read_wait_options("watch", options), raise_on_failure=False)
@@ -193,17 +193,17 @@ class Fleet:
         self._check_open()
         return await self._accounts.client(account)
 
-    async def get(self, ref: ActionLike[Any], *, account: str = "default") -> Job:
+    async def get(self, ref: ActionLike[Job], *, account: str = "default") -> Job:
         """The action as it is now, read from Close."""
         return await self._call(account, lambda client: client.get(to_ref(ref)))
 
-    async def pause(self, ref: ActionLike[Any], *, account: str = "default") -> Job:
+    async def pause(self, ref: ActionLike[Job], *, account: str = "default") -> Job:
         """Pause an action, as `CloseBulk.pause` does; whoever waits for it hears of that soon."""
         action = await self._call(account, lambda client: client.pause(to_ref(ref)))
         await self._urge(action.ref, account)
         return action
 
-    async def resume(self, ref: ActionLike[Any], *, account: str = "default") -> Job:
+    async def resume(self, ref: ActionLike[Job], *, account: str = "default") -> Job:
         """Let a paused action go on."""
         action = await self._call(account, lambda client: client.resume(to_ref(ref)))
         await self._urge(action.ref, account)

@@ -8,9 +8,9 @@ from closebulk_async.integrations.measures import INSTRUMENTS, measure
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
-except ImportError as exc:
+except ImportError as _exc:
     message = "prometheus_client is not installed: pip install 'closebulk-async[prometheus]'"
-    raise ImportError(message, name=exc.name) from exc
+    raise ImportError(message, name=_exc.name) from _exc
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 try:
     from pyrate_limiter import Rate, RateItem, RedisBucket
     from redis.exceptions import NoScriptError
-except ImportError as exc:
+except ImportError as _exc:
     message = "pyrate-limiter or redis is not installed: pip install 'closebulk-async[redis]'"
-    raise ImportError(message, name=exc.name) from exc
+    raise ImportError(message, name=_exc.name) from _exc
 
 import attrs
 

@@ -38,8 +38,8 @@ class StoredFile:
         self.n_rows = n_rows
         self._parts = tuple(part for part in parts if part.data and part.times)
         self._packed = tuple(_pack_members(self._parts, level) if in_members else _pack(self._parts, level))
-        self.size = _length(self._parts)
-        self.length = _length(self._packed)
+        self.size: int = _length(self._parts)
+        self.length: int = _length(self._packed)
 
     @cached_property
     def md5(self) -> bytes:

@@ -115,7 +115,7 @@ class Exports:
     def __init__(self, knobs: Knobs, find_leads: Finding, *, organization_id: str, user_id: str, seed: int) -> None:
         # Chance of their own: the ids of bulk actions are then the same with and without exports.
         self._random = random.Random(f"exports {seed}")
-        self.links = Links(secret=self._random.randbytes(32))
+        self.links: Links = Links(secret=self._random.randbytes(32))
         self.listeners: list[Callable[[Job], None]] = []
         self._knobs = knobs
         self._find_leads = find_leads

@@ -99,9 +99,9 @@ class Looks:
     def __init__(self, job: Job, rules: WebhookRules) -> None:
         turns = sorted(set(job.turns()))
         ends = [at for at in turns if job.snapshot(at, ("status",)).get("status") in FINAL]
-        self.ends = ends[0] if ends else None
+        self.ends: datetime | None = ends[0] if ends else None
         # A pause that was asked for in time may begin when there is nothing left to pause.
-        self.turns = [at for at in turns if not self.ends or at <= self.ends]
+        self.turns: list[datetime] = [at for at in turns if not self.ends or at <= self.ends]
         self._job = job
         self._every = rules.updated_every
 
@@ -138,7 +138,7 @@ class Turns:
         self._tells_errors = rules.tells_errors
         self._looks = looks = Looks(job, rules)
         self._instants = [job.created_at, *looks.turns]
-        self.types = tuple((object_type(job), action) for action in JOB_ACTIONS)
+        self.types: tuple[tuple[str, str], ...] = tuple((object_type(job), action) for action in JOB_ACTIONS)
 
     def __len__(self) -> int:
         """How many turns are planned, the creation among them."""
@@ -188,7 +188,7 @@ class Updates:
     def __init__(self, job: Job, rules: WebhookRules, now: datetime) -> None:
         self._job = job
         self._looks = looks = Looks(job, rules)
-        self.types = ((object_type(job), "updated"),)
+        self.types: tuple[tuple[str, str]] = ((object_type(job), "updated"),)
         # A row that was set by hand, and one that never ends, are as good as silent.
         self._last = looks.last_beat(min(now, looks.ends or now)) if looks.turns else 0
         self._together = max(1, math.ceil(rules.consolidated_for / rules.updated_every))

@@ -61,8 +61,8 @@ class OAuth:
         source: random.Random,
         now: Callable[[], datetime],
     ) -> None:
-        self.client_id = make_event_id("oa2client_", source)
-        self.client_secret = make_id("oa2secret_", source)
+        self.client_id: str = make_event_id("oa2client_", source)
+        self.client_secret: str = make_id("oa2secret_", source)
         self._knobs = knobs
         self._owner = {"organization_id": organization_id, "user_id": user_id}
         self._source = source

@@ -127,7 +127,7 @@ class Objects:
         # A job that has ended must not fall short of its end by a part of a microsecond.
         self._active = max(0, (math.ceil if active == job.plan.duration else math.floor)(active * _MICRO + _ROUNDING))
         self._n_objects = job.plan.n_objects
-        self.n = self._processed(self._active)
+        self.n: int = self._processed(self._active)
 
     def at(self, number: int) -> datetime:
         """The instant at which the job's counter goes beyond that number."""
@@ -164,7 +164,7 @@ class Done:
     """One effect of a job on each of its objects, some seconds after each was processed."""
 
     def __init__(self, objects: Objects, effect: Effect, *, stream: int, after: float = 0.0) -> None:
-        self.types = (effect.type,)
+        self.types: tuple[Type] = (effect.type,)
         self._objects = objects
         self._effect = effect
         self._stream = stream
@@ -206,7 +206,7 @@ class Others:
     """What somebody else does meanwhile: to other leads the same as the job does, and notes on the job's leads."""
 
     def __init__(self, objects: Objects, effect: Effect, *, share: float, stream: int) -> None:
-        self.types = (effect.type, ("activity.note", "created"))
+        self.types: tuple[Type, tuple[str, str]] = (effect.type, ("activity.note", "created"))
         self._objects = objects
         self._effect = effect
         self._share = share

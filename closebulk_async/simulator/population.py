@@ -30,12 +30,12 @@ class Population:
         self.leads: list[Lead] = []
         self.contacts: list[Contact] = []
         self.saved_searches: dict[str, JsonObject] = {}
-        self.version = 0
+        self.version: int = 0
         # Chance of its own: the ids of jobs are then the same with and without leads.
-        self.chance = random.Random(f"population {seed}")
-        self.users = (user_id, self.make_id("user_"), self.make_id("user_"))
-        self.statuses = MappingProxyType({name: self.make_id("stat_") for name in STATUSES})
-        self.custom_fields = MappingProxyType({name: self.make_id("cf_") for name in CUSTOM_FIELDS})
+        self.chance: random.Random = random.Random(f"population {seed}")
+        self.users: tuple[str, str, str] = (user_id, self.make_id("user_"), self.make_id("user_"))
+        self.statuses: Mapping[str, str] = MappingProxyType({name: self.make_id("stat_") for name in STATUSES})
+        self.custom_fields: Mapping[str, str] = MappingProxyType({name: self.make_id("cf_") for name in CUSTOM_FIELDS})
         self._ids: set[str] = set()
 
     def make_id(self, prefix: str) -> str:

@@ -43,28 +43,28 @@ class Service:
     def __init__(
         self, knobs: Knobs, *, api_key: str, bearer_tokens: Sequence[str], seed: int, now: Callable[[], datetime]
     ) -> None:
-        self.store = JobStore(seed=seed)
-        self.organization_id = self.store.make_id("orga_")
-        self.user_id = self.store.make_id("user_")
-        self.webhooks = Webhooks(
+        self.store: JobStore = JobStore(seed=seed)
+        self.organization_id: str = self.store.make_id("orga_")
+        self.user_id: str = self.store.make_id("user_")
+        self.webhooks: Webhooks = Webhooks(
             knobs,
             organization_id=self.organization_id,
             user_id=self.user_id,
             # Chance of their own: the ids of jobs are then the same with and without webhooks.
             source=random.Random(f"webhooks {seed}"),
         )
-        self.events = EventLog(knobs, self.store)
-        self.exports = Exports(
+        self.events: EventLog = EventLog(knobs, self.store)
+        self.exports: Exports = Exports(
             knobs, self._find_exported, organization_id=self.organization_id, user_id=self.user_id, seed=seed
         )
-        self.oauth = OAuth(
+        self.oauth: OAuth = OAuth(
             knobs,
             organization_id=self.organization_id,
             user_id=self.user_id,
             source=random.Random(f"oauth {seed}"),
             now=now,
         )
-        self.population = Population(user_id=self.user_id, seed=seed)
+        self.population: Population = Population(user_id=self.user_id, seed=seed)
         self._searches = Searches(self.population, knobs, user_id=self.user_id, seed=seed)
         self._knobs = knobs
         self._limiter = Limiter()

@@ -383,6 +383,6 @@ async def test_a_query_that_is_too_deep(town: Api) -> None:
     for _ in range(60):
         query = negated(both(query))
     assert await find(town, query) == {"acme"}
-    for _ in range(220):
+    for _ in range(300):
         query = negated(both(query))
     assert (await search(town, query)).status == 400

@@ -7,7 +7,7 @@ import logging
 import multiprocessing
 from contextlib import asynccontextmanager
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -15,21 +15,19 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(
-    [
-        "closebulk_async.testing.chaos.programs",
-        "closebulk_async.sqlite_journal",
-        "closebulk_async.integrations.postgres",
-    ]
-)  # what is not installed is left out
+PRELOADED = [
+    "closebulk_async.testing.chaos.programs",
+    "closebulk_async.sqlite_journal",
+    "closebulk_async.integrations.postgres",
+]
+"""What the server imports, once; what is not installed is left out."""
 
 
 @attrs.frozen
 class Child:
     """A process that runs one function, and the line to it."""
 
-    process: ForkServerProcess
+    process: BaseProcess
     line: Connection
 
     @property
@@ -66,8 +64,10 @@ class Child:
 @asynccontextmanager
 async def running(program: Callable[..., None], *arguments: object) -> AsyncIterator[Child]:
     """A child that runs `program(*arguments, line)`. It is killed at the end of the block, if it has not ended."""
-    ours, theirs = SERVER.Pipe()
-    process = SERVER.Process(target=_run, args=(program, arguments, theirs), daemon=True)
+    server = multiprocessing.get_context("forkserver")  # not when this is imported: Windows has none
+    server.set_forkserver_preload(PRELOADED)
+    ours, theirs = server.Pipe()
+    process = server.Process(target=_run, args=(program, arguments, theirs), daemon=True)
     process.start()
     theirs.close()
     child = Child(process, ours)

@@ -56,10 +56,10 @@ VICTIM, RESCUER = "victim", "rescuer"
 """The user agents of who is killed, and of who comes after."""
 
 # What is imported or built at its first use would otherwise be most of what a child does.
-for name in closebulk_async.__all__:
-    getattr(closebulk_async, name)
-for model in (BulkEmail, BulkEdit, BulkDelete, BulkSequenceSubscription):
-    model.from_dict(model.example().to_dict())
+for _name in closebulk_async.__all__:
+    getattr(closebulk_async, _name)
+for _model in (BulkEmail, BulkEdit, BulkDelete, BulkSequenceSubscription):
+    _model.from_dict(_model.example().to_dict())
 
 
 def _hear_nothing(_: str) -> None:

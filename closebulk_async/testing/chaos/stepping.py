@@ -24,7 +24,7 @@ class SteppingJournal:
 
     def __init__(self, inner: Journal, tell: Callable[[str], None]) -> None:
         self.inner = inner
-        self.is_durable = inner.is_durable
+        self.is_durable: bool = inner.is_durable
         self._tell = tell
 
     async def enter(self) -> str:

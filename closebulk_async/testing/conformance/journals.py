@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class _OneJournal:
     """Tests of one journal that is empty at first."""
 
-    pytestmark = pytest.mark.asyncio
+    pytestmark: pytest.MarkDecorator = pytest.mark.asyncio
 
     @pytest.fixture
     def journal_factory(self) -> JournalFactory:

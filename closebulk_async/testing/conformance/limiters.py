@@ -46,7 +46,7 @@ class LimiterConformance:
     Time is real: a limiter may live by the clock of its store. What is counted must be nothing at first.
     """
 
-    pytestmark = pytest.mark.asyncio
+    pytestmark: pytest.MarkDecorator = pytest.mark.asyncio
 
     @pytest.fixture
     def limiter_factory(self) -> LimiterFactory:

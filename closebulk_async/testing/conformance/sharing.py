@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from closebulk_async.testing.chaos.children import Child
     from closebulk_async.testing.chaos.programs import JournalFactory, Scene
 
-KILLED = -int(signal.SIGKILL)
+KILLED = -9
+"""The exit code of SIGKILL, a name that Windows does not have, where this module must still be imported."""
 
 LEASE = 0.2
 """Seconds after which a process that is stopped counts as silent."""
