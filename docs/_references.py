@@ -117,9 +117,11 @@ def evaluate_annotations(module: ModuleType) -> None:
                     written[field.alias] = hints[field.name]
 
 
-def leave_out_private(_app: Sphinx, _name: str, _obj: object, _options: object, bases: list[Any]) -> None:
-    """Show only those bases that a reader can look up."""
-    bases[:] = [base for base in bases if not getattr(base, "__name__", "").startswith("_")] or [object]
+def shorten_functions(
+    _app: Sphinx, _what: str, _name: str, _obj: object, _options: object, signature: str | None, returns: str | None
+) -> tuple[str, str | None] | None:
+    """Show a function that is a default as an ellipsis: its repr would keep Sphinx from reading the signature."""
+    return None if signature is None else (re.sub(r"<function .*?>(?=[,)])", "...", signature), returns)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -131,5 +133,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("code-or-name", Code())
     app.connect("doctree-read", unlink_builtins)
     app.connect("missing-reference", find_reference)
-    app.connect("autodoc-process-bases", leave_out_private)
+    app.connect("autodoc-process-signature", shorten_functions)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -37,10 +37,9 @@ myst_heading_anchors = 4
 # In Markdown a name in backticks is code; that it is so in docstrings too is what `_references` is for.
 default_role = "code-or-name"
 
-autodoc_default_options = {"members": True, "undoc-members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True, "undoc-members": True}
 autodoc_member_order = "bysource"
-autodoc_typehints_format = "fully-qualified"  # so that names can be looked up; they are shown by their last part
-python_use_unqualified_type_names = True
+autodoc_typehints_format = "short"
 autodoc_mock_imports = ["airflow"]  # pins half the world: it has an environment of its own, and this is not there
 python_maximum_signature_line_length = 88
 nitpicky = True

@@ -44,14 +44,14 @@ class LimiterConformance:
 
         import pytest
 
-        from closebulk_async import MemoryLimiter
+        from closebulk_async import MemoryLimiter, SystemClock
         from closebulk_async.testing.conformance import LimiterConformance
 
 
         class TestMemoryLimiter(LimiterConformance):
             @pytest.fixture
             def limiter_factory(self):
-                return functools.partial(contextlib.nullcontext, MemoryLimiter())
+                return functools.partial(contextlib.nullcontext, MemoryLimiter(SystemClock()))
 
     A limiter that is opened and closed needs no `nullcontext`. Time is real: a limiter may live by the clock of its
     store. What is counted must be nothing at first.
