@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 OPERATORS = frozenset({"|", "||", "&", "&&", ";"})
 PROMPT = "$ "
+VARIABLE = re.compile(r"\bCLOSE(?:BULK)?_[A-Z_]+\b")
+"""What this package's variables of the environment are called."""
 FILE = re.compile(r"[\w-]+\.(db|json|csv|html|txt)")
 
 
@@ -139,7 +141,7 @@ def variables() -> frozenset[str]:
     """The names of the environment that the package and its tests know."""
     sources = [*(ROOT / "closebulk_async").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
     texts = (path.read_text(encoding="utf-8") for path in sources if path.parent != Path(__file__).parent)
-    return frozenset(name for text in texts for name in re.findall(r"\bCLOSE(?:BULK)?_[A-Z_]+\b", text))
+    return frozenset(name for text in texts for name in VARIABLE.findall(text))
 
 
 def _anything(_arguments: Sequence[str]) -> Iterator[str]:

@@ -32,9 +32,17 @@ async def run(program: str, folder: Path) -> tuple[int | None, str]:
     return process.returncode, said.decode()
 
 
-def run_tests(module: str, pytester: pytest.Pytester) -> Mapping[str, int]:
-    """Run a module of tests with the plugin; how many of them passed, failed and so on."""
-    pytester.makeconftest('pytest_plugins = ["closebulk_async.testing.plugin"]')
+CONFTEST = """
+pytest_plugins = ["closebulk_async.testing.plugin"]
+
+def pytest_collection_modifyitems(items):
+    del items[{most}:]
+"""
+
+
+def run_tests(module: str, pytester: pytest.Pytester, *, most: int | None = None) -> Mapping[str, int]:
+    """Run a module of tests with the plugin, at most so many; how many of them passed, failed and so on."""
+    pytester.makeconftest(CONFTEST.format(most=sys.maxsize if most is None else most))
     pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
     pytester.makepyfile(module)
     return pytester.runpytest_subprocess("-W", "error").parseoutcomes()

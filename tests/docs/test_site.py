@@ -122,7 +122,6 @@ async def test_what_is_wrong_is_found(browser: Browser, tmp_path: Path) -> None:
         "leads to wrong.html#none, which is not there",
         "raises thrown",
         "says on the console",
-        "says on the console",
         "says on the console: broken",
         "shows nothing for http://example.com/picture.png",
         "shows nothing for none.png",
