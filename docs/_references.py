@@ -17,6 +17,7 @@ from sphinx import addnodes
 from sphinx.util.docutils import SphinxRole
 
 import closebulk_async
+from closebulk_async.policy import PollPolicy, RetryPolicy, StartPolicy, Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,11 +118,16 @@ def evaluate_annotations(module: ModuleType) -> None:
                     written[field.alias] = hints[field.name]
 
 
-def shorten_functions(
+def shorten_defaults(
     _app: Sphinx, _what: str, _name: str, _obj: object, _options: object, signature: str | None, returns: str | None
 ) -> tuple[str, str | None] | None:
-    """Show a function that is a default as an ellipsis: its repr would keep Sphinx from reading the signature."""
-    return None if signature is None else (re.sub(r"<function .*?>(?=[,)])", "...", signature), returns)
+    """Show a policy as what makes it, and as an ellipsis what has no short spelling in Python."""
+    if signature is None:
+        return None
+    for policy in (Timeouts, RetryPolicy, PollPolicy, StartPolicy):
+        signature = signature.replace(repr(policy()), f"{policy.__name__}()")
+    # A function, and what attrs makes anew for each value.
+    return re.sub(r"= (<function .*?>|NOTHING)(?=[,)])", "= ...", signature), returns
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -133,5 +139,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("code-or-name", Code())
     app.connect("doctree-read", unlink_builtins)
     app.connect("missing-reference", find_reference)
-    app.connect("autodoc-process-signature", shorten_functions)
+    app.connect("autodoc-process-signature", shorten_defaults)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
