@@ -63,11 +63,18 @@ def find_reference(
     return None
 
 
-def unlink_builtins(_app: Sphinx, doctree: nodes.document) -> None:
-    """Let `type` of a signature be Python's: Sphinx would take it for any field of this name."""
+def unlink(app: Sphinx, doctree: nodes.document) -> None:
+    """Keep as text what leads nowhere on the site.
+
+    That is `type` of a signature, which is Python's, and Sphinx would take it for any field of this name; and a folder,
+    which a code host shows and this site does not.
+    """
+    folder = app.env.doc2path(app.env.current_document.docname).parent
     for node in list(doctree.findall(addnodes.pending_xref)):
         if node["reftype"] == "class" and hasattr(builtins, node["reftarget"]):
             node.replace_self(nodes.Text(node["reftarget"]))
+        elif node["reftype"] == "myst" and folder.joinpath(node["reftarget"]).is_dir():
+            node.replace_self(node.children)
 
 
 def is_ours(found: object) -> bool:
@@ -137,7 +144,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         for module in loaded:
             step(module)
     app.add_role("code-or-name", Code())
-    app.connect("doctree-read", unlink_builtins)
+    app.connect("doctree-read", unlink)
     app.connect("missing-reference", find_reference)
     app.connect("autodoc-process-signature", shorten_defaults)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -17,7 +17,7 @@ from closebulk_async.cli.calls import add_shared_options
 from closebulk_async.cli.program import app
 from closebulk_async.simulator.__main__ import _parser as make_simulator_parser
 
-from .blocks import ROOT
+from .blocks import ROOT, Block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,10 +29,10 @@ VARIABLE = re.compile(r"\bCLOSE(?:BULK)?_[A-Z_]+\b")
 FILE = re.compile(r"[\w-]+\.(db|json|csv|html|txt)")
 
 
-def lines_of(console: str) -> Iterator[str]:
-    """What is typed: the lines after a prompt, with those that go on after a backslash."""
-    for line in re.sub(r"\\\n\s*(?:> )?", "", console).splitlines():
-        if line.startswith(PROMPT):
+def lines_of(block: Block) -> Iterator[str]:
+    """What is typed, with what goes on after a backslash: the lines after a prompt, in `sh` all of them."""
+    for line in re.sub(r"\\\n\s*(?:> )?", "", block.text).splitlines():
+        if block.language == "sh" or line.startswith(PROMPT):
             yield line.removeprefix(PROMPT)
 
 
@@ -56,7 +56,7 @@ def _complain(words: Sequence[str]) -> Iterator[str]:
         words = words[1:]
     if not words:
         return
-    name, *rest = words
+    name, rest = words[0].removeprefix(".venv/bin/"), words[1:]
     if name not in CHECKS:
         yield f"nobody checks {name!r}: add a check to tests/docs/commands.py"
         return
@@ -155,14 +155,7 @@ CHECKS: Mapping[str, Callable[[Sequence[str]], Iterator[str]]] = {
     "make": _make,
     "pip": _pip,
     "python": _python,
-    "pytest": _anything,
-    "cd": _anything,
-    "git": _anything,
-    "head": _anything,
-    "awk": _anything,
-    "jq": _anything,
-    "apt-get": _anything,
-    "source": _anything,
-    ".": _anything,
-}
+} | dict.fromkeys(
+    (".", "apt-get", "awk", "cd", "curl", "echo", "git", "head", "jq", "pytest", "read", "source"), _anything
+)
 """How each command is checked that a page may tell to type."""

@@ -7,9 +7,9 @@ For whoever writes a page, the convention. A block does not go on with another o
   `CloseBulk.from_env()`, or starts its own `Simulator`. (b) With `def test_` in it, a module for pytest. It is run
   with `asyncio_mode = auto` and a `conftest.py` that has the plugin. A page that needs more has a test of its own,
   which runs all of its Python blocks, and a row in `OWN_TESTS` of `tests/docs/blocks.py`.
-- `console`: lines that begin with `$ ` are typed. Each command of them is parsed by its real parser
-  (`tests/docs/commands.py`), the others are what it prints.
-- `toml`, `json`, `ini`: can be parsed.
+- `console`: lines that begin with `$ ` are typed, the others are what is printed. `sh`: all lines are typed. Each
+  command of them is known to `tests/docs/commands.py`, and parsed by its real parser where it is one of this project's.
+- `toml`, `json`, `yaml`, `ini`: can be parsed.
 - Any other language has a row in `NOT_CHECKED`, with the reason.
 """
 
@@ -22,6 +22,7 @@ import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from .blocks import BLOCKS, OWN_TESTS, PAGES, ROOT, Block, of
 from .commands import complaints_of, lines_of
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-CHECKED = frozenset({"python", "console", "toml", "json", "ini"})
+CHECKED = frozenset({"python", "console", "sh", "toml", "json", "yaml", "ini"})
 
 NOT_CHECKED: Mapping[str, str] = {
     "nginx": "nginx is no dependency of the tests; docs/dashboard.md was tried with it by hand",
@@ -49,11 +50,12 @@ A_MODULE = Block(
 )
 PROGRAMS = [block for block in ON_THEIR_OWN if not block.is_tests]
 MODULES = [A_MODULE, *(block for block in ON_THEIR_OWN if block.is_tests)]
-LINES = [(block, line) for block in of("console") for line in lines_of(block.text)]
+LINES = [(block, line) for block in of("console", "sh") for line in lines_of(block)]
 
 READERS: Mapping[str, Callable[[str], object]] = {
     "toml": tomllib.loads,
     "json": json.loads,
+    "yaml": yaml.safe_load,
     "ini": configparser.ConfigParser().read_string,
 }
 
@@ -98,7 +100,7 @@ def test_what_is_typed_would_be_understood(block: Block, line: str) -> None:
 @pytest.mark.parametrize("block", of("console"), ids=str)
 def test_a_console_block_has_a_prompt(block: Block) -> None:
     """Without one, nothing of it would be looked at."""
-    assert list(lines_of(block.text))
+    assert list(lines_of(block))
 
 
 def test_data_can_be_read() -> None:
@@ -131,10 +133,13 @@ def test_what_is_wrong_is_found(line: str, said: str) -> None:
 
 def test_continued_lines_are_one() -> None:
     """A backslash at the end of a line goes on with the next, and output is not typed."""
-    assert list(lines_of("$ closebulk ls \\\n    --since 7d\nnothing\n$ make test\n")) == [
+    text = "$ closebulk ls \\\n    --since 7d\nnothing\n$ make test\n"
+    assert list(lines_of(Block(page="", line=1, language="console", text=text))) == [
         "closebulk ls --since 7d",
         "make test",
     ]
+    typed = "make test\nmake lint\n"
+    assert list(lines_of(Block(page="", line=1, language="sh", text=typed))) == ["make test", "make lint"]
 
 
 async def test_a_program_that_fails_is_found(tmp_path: Path) -> None:
