@@ -50,7 +50,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots bench-fleet audit check-dist release-check contract test-versions test-lowest test-newest
+.PHONY: help demo test chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots bench-fleet audit check-dist release-check contract test-versions test-lowest test-newest docs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -177,6 +177,9 @@ bench-speed: $(DEV) ## measure side by side with other clients (needs nginx)
 		echo "make bench-speed serves its pages with nginx, which is not here. On Debian: apt-get install nginx-light" >&2; exit 1; }
 	$(BIN)/python -m benchmarks
 
+docs: $(DEV) ## build the site of this documentation in build/docs; what Sphinx warns of is an error
+	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet -c docs -d build/doctrees . build/docs
+
 build: $(DEV) ## make the sdist and the wheel in dist/, and look at what is in them
 	@rm -rf dist
 	$(BIN)/python -m build --no-isolation
@@ -214,7 +217,7 @@ lock: $(DEV) ## resolve requirements/*.txt again from pyproject.toml
 	$(COMPILE) pyproject.toml --extra airflow --extra testing --group airflow-tests --output-file requirements/airflow.txt
 
 clean: ## remove environments, caches and builds
-	rm -rf $(VENV) $(VENV)-* dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(VENV)-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 	find closebulk_async tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
 
 check-python:

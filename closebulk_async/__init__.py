@@ -1,9 +1,20 @@
 """Start Close bulk actions from asyncio, wait for them, and know how far they are.
 
-    async with CloseBulk(api_key="api_...") as close:
-        action = await close.emails.create(template_id=..., email_account_id=..., s_query={...})
-        async for progress in close.wait_until_done(action):
-            print(progress.n_objects_processed, progress.n_objects, progress.eta)
+A program that needs no more than a key in `CLOSE_API_KEY`::
+
+    import asyncio
+
+    from closebulk_async import CloseBulk, lead
+
+
+    async def main() -> None:
+        async with CloseBulk.from_env() as close:
+            action = await close.deletes.create(s_query=lead.name.full_words("ACME Inc."))
+            async for progress in close.wait_until_done(action):
+                print(progress.n_objects_processed, progress.n_objects, progress.eta)
+
+
+    asyncio.run(main())
 
 Names are loaded when they are first used, so that `import closebulk_async` alone costs next to nothing.
 """

@@ -145,4 +145,5 @@ def derive_preview(
         return await self._preview(keywords)
 
     vars(preview)["__signature__"] = signature.replace(return_annotation=Preview.__name__)
+    preview.__annotations__ = {**create.__annotations__, "return": Preview.__name__}
     return preview

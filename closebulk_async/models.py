@@ -190,7 +190,13 @@ def parse_bulk_kinds(kinds: Iterable[Kind | str] | None) -> Sequence[Kind]:
 class JobRef(Generic[A_co]):
     """Kind and id of an action or an export: all that another process needs to go on with it.
 
-    As text, `email:bulkemail_…`.
+    As text, `email:bulkemail_…`:
+
+    >>> ref = JobRef.parse("email:bulkemail_qmjJY85TS")
+    >>> ref.kind, ref.id
+    (<Kind.EMAIL: 'email'>, 'bulkemail_qmjJY85TS')
+    >>> str(ref)
+    'email:bulkemail_qmjJY85TS'
     """
 
     kind: Kind = attrs.field(converter=parse_kind)

@@ -1,7 +1,23 @@
 """A receiver of webhooks for any aiohttp.web application: what it hears wakes the waits of a client.
 
-    webhook = await close.webhooks.ensure("https://example.com/close/webhook", signature_key=kept)
-    webhooks.setup(app, close, signature_key=webhook.signature_key)
+It is set up with the key of a subscription::
+
+    import asyncio
+
+    from aiohttp import web
+
+    from closebulk_async import CloseBulk, webhooks
+
+
+    async def main() -> None:
+        app = web.Application()
+        async with CloseBulk.from_env() as close:
+            webhook = await close.webhooks.ensure("https://example.com/close/webhook")
+            webhooks.setup(app, close, signature_key=webhook.signature_key)
+            ...  # serve the application
+
+
+    asyncio.run(main())
 
 For other frameworks there are `closebulk_async.verify_webhook` and `CloseBulk.notify`.
 """

@@ -9,19 +9,17 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from closebulk_async import OAuthToken
 from closebulk_async.simulator import Simulator
+from tests.docs.blocks import PAGES, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    from pathlib import Path
 
 
 async def run_example(simulator: Simulator, page: str, *, cwd: Path, **more: str) -> Sequence[str]:

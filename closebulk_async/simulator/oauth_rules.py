@@ -9,7 +9,7 @@ from .plans import to_seconds
 
 @frozen(kw_only=True)
 class OAuthRules:
-    """How tokens are issued; durations are in seconds or `timedelta`s, kept in seconds.
+    """How tokens are issued; each duration is in seconds or a `timedelta`, kept in seconds.
 
     Documented: access tokens live for `expires_in` seconds, and `scope` is the same for every app. Without
     `offline_access` in it there are no refresh tokens.

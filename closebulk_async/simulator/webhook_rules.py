@@ -29,7 +29,7 @@ def _to_spread(spread: Spread) -> tuple[float, float]:
 
 @frozen(kw_only=True)
 class WebhookRules:
-    """How events come about and how they are delivered; durations are in seconds or `timedelta`s, kept in seconds.
+    """How events come about and how they are delivered; each duration is in seconds or a `timedelta`, kept in seconds.
 
     Documented: 40 subscriptions (`at_most`); retries at growing intervals up to `retried_at_most` until `dropped_after`
     the first attempt; a subscription that failed for `paused_after`, or with a `backlog` of more deliveries, is paused

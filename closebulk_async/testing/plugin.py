@@ -1,6 +1,6 @@
 """A pytest plugin: a client, the simulator that it talks to, and the clock that both live by.
 
-Ask for it in the top `conftest.py` of your tests:
+Ask for it in the top `conftest.py` of your tests::
 
     pytest_plugins = ["closebulk_async.testing.plugin"]
 

@@ -1,7 +1,9 @@
 """The tests of a journal or a limiter, for one of your own: subclass what fits, and give it its fixture.
 
 They need pytest and pytest-asyncio, in either of its modes (`pip install "closebulk-async[testing]"`). For messages
-that say what was compared, let pytest rewrite them, before they are imported, in the top `conftest.py`:
+that say what was compared, let pytest rewrite them, before they are imported, in the top `conftest.py`::
+
+    import pytest
 
     pytest.register_assert_rewrite("closebulk_async.testing.conformance")
 """

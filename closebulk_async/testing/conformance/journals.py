@@ -326,12 +326,22 @@ class JournalConformance(
     ContentConformance,
     OrderConformance,
 ):
-    """What every journal promises. Subclass it, and give it the fixture `journal_factory`.
+    """What every journal promises.
 
-        class TestMyJournal(JournalConformance):
+    Subclass it, and give it the fixture `journal_factory`::
+
+        import functools
+
+        import pytest
+
+        from closebulk_async import SqliteJournal
+        from closebulk_async.testing.conformance import JournalConformance
+
+
+        class TestSqliteJournal(JournalConformance):
             @pytest.fixture
             def journal_factory(self, tmp_path):
-                return functools.partial(MyJournal, tmp_path / "journal")
+                return functools.partial(SqliteJournal, tmp_path / "journal")
 
     Each test opens it once. What is opened must be empty at first, and closed at the end of the block.
     """

@@ -35,15 +35,26 @@ class LimiterFactory(Protocol):
 
 
 class LimiterConformance:
-    """What every limiter promises. Subclass it, and give it the fixture `limiter_factory`.
+    """What every limiter promises.
 
-        class TestMyLimiter(LimiterConformance):
+    Subclass it, and give it the fixture `limiter_factory`::
+
+        import contextlib
+        import functools
+
+        import pytest
+
+        from closebulk_async import MemoryLimiter, SystemClock
+        from closebulk_async.testing.conformance import LimiterConformance
+
+
+        class TestMemoryLimiter(LimiterConformance):
             @pytest.fixture
             def limiter_factory(self):
-                return functools.partial(MyLimiter, "localhost")
+                return functools.partial(contextlib.nullcontext, MemoryLimiter(SystemClock()))
 
-    For a limiter that is not opened, and one of memory, that is `functools.partial(contextlib.nullcontext, limiter)`.
-    Time is real: a limiter may live by the clock of its store. What is counted must be nothing at first.
+    A limiter that is opened and closed needs no `nullcontext`. Time is real: a limiter may live by the clock of its
+    store. What is counted must be nothing at first.
     """
 
     pytestmark: pytest.MarkDecorator = pytest.mark.asyncio
