@@ -11,7 +11,7 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from closebulk_async.errors import DecodeError, TransportError
+from closebulk_async.errors import SHOWN_REASON_LENGTH, DecodeError, TransportError, shorten
 from closebulk_async.file_wire import resolve_link
 from closebulk_async.settings import Settings
 
@@ -100,6 +100,7 @@ class Fetcher:
             return TransportError(f"nothing came for {seconds:g} s", request=self.name, sent=True)
         # A response's error shows the link in its text, and a few others in theirs.
         said = exc.message if isinstance(exc, aiohttp.ClientResponseError) else _without_links(str(exc))
+        said = shorten(said, limit=SHOWN_REASON_LENGTH)
         return TransportError(f"the connection broke: {type(exc).__name__}: {said}", request=self.name, sent=True)
 
 
