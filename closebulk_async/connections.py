@@ -308,9 +308,9 @@ def _redirect_target(answer: aiohttp.ClientResponse) -> URL | None:
     try:
         target = urljoin(str(answer.url), location)
         here, there = urlsplit(str(answer.url)), urlsplit(target)
+        return URL(target) if (here.scheme, here.netloc) == (there.scheme, there.netloc) else None
     except ValueError:
         return None
-    return URL(target) if (here.scheme, here.netloc) == (there.scheme, there.netloc) else None
 
 
 async def _read(answer: aiohttp.ClientResponse, request: Request) -> bytes:

@@ -64,10 +64,12 @@ class Fetcher:
         for _ in range(MAX_HOPS + 1):
             found = resolve_link(link, base=base, is_plain_allowed=is_plain_allowed)
             if found is None:
-                message = "the link leads nowhere that may be asked: expected an https:// address"
-                raise DecodeError(message, status=HTTPStatus.OK, request=self.name, body="")
+                raise self._nowhere()
             base = found
-            answer = await self.bounded(self._get(found, headers))
+            try:
+                answer = await self.bounded(self._get(found, headers))
+            except UnicodeError:  # of a name that no resolver takes, such as one with two dots in a row
+                raise self._nowhere() from None
             try:
                 if answer.status not in REDIRECTS or "location" not in answer.headers:
                     yield Incoming(answer=answer, fetcher=self)
@@ -92,6 +94,10 @@ class Fetcher:
         except (aiohttp.ClientError, OSError) as exc:
             failure = self._explain(exc, seconds=seconds)
         raise failure  # not in the block, where `exc` would be its context: that may hold the link
+
+    def _nowhere(self) -> DecodeError:
+        message = "the link leads nowhere that may be asked: expected an https:// address"
+        return DecodeError(message, status=HTTPStatus.OK, request=self.name, body="")
 
     def _explain(self, exc: aiohttp.ClientError | OSError, *, seconds: float) -> TransportError:
         if isinstance(exc, aiohttp.ClientConnectorError):
