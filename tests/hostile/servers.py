@@ -50,7 +50,8 @@ def honest(asked: Asked) -> bytes:
     if asked.method == "GET" and path.strip("/").count("/") <= 1:
         return response(b'{"data":[],"has_more":false}')
     models = [MODEL_OF_KIND[kind] for kind in BULK_KINDS if f"/{kind}/" in path]
-    return response((models[0] if models else BulkEmail).example().to_json().encode())
+    model, id_ = models[0] if models else BulkEmail, path.strip("/").rpartition("/")[2]
+    return response(model.example(id=id_).to_json().encode())
 
 
 @attrs.define(eq=False, kw_only=True)
