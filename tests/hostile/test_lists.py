@@ -77,7 +77,7 @@ async def test_pages_that_are_none(name: str) -> None:
 
 @pytest.mark.parametrize("name", DATES)
 async def test_a_lost_answer_beside_rows_of_impossible_dates(clock: FakeClock, name: str) -> None:
-    """The fence is taken by the dates of rows where no answer says the time: the start stays in doubt, and so it ends."""
+    """The fence is taken by the dates of rows where no answer says the time; the start ends, in doubt."""
     row = {**ROW, "date_created": WRONG[name]}
     other = {**row, "id": "bulkemail_2", "template_id": "tmpl_2"}
 
