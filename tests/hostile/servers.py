@@ -19,6 +19,9 @@ Piece: TypeAlias = bytes | float
 Script: TypeAlias = Callable[[], Iterable[Piece]]
 """One answer, from its first byte on. After the last piece the connection is closed."""
 
+TLS = b"\x16"
+"""With which a handshake begins, of which nobody here knows the answer."""
+
 BLOCK = 64 * 1024
 """Bytes of an endless script that are sent at once."""
 
@@ -89,7 +92,10 @@ class Hostile:
             writer.close()
 
     async def _read(self, reader: asyncio.StreamReader) -> Asked:
-        head = await reader.readuntil(b"\r\n\r\n")
+        first = await reader.readexactly(1)
+        if first == TLS:
+            raise ConnectionError
+        head = first + await reader.readuntil(b"\r\n\r\n")
         self.heard += head
         line, *headers = head.decode("latin-1").split("\r\n")
         lengths = [line.partition(":")[2] for line in headers if line.lower().startswith("content-length:")]
