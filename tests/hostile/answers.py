@@ -12,7 +12,7 @@ from closebulk_async import BulkEmail
 from tests.hostile.servers import BLOCK, Piece, Script, response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 GOOD = BulkEmail.example(id="bulkemail_1", status="processing").to_json().encode()
 PAGE = b'{"data":[' + GOOD + b'],"has_more":false}'
@@ -75,7 +75,10 @@ def _deflate(data: bytes) -> bytes:
     return zlib.compress(data, 9)
 
 
-_PACK = {"gzip": partial(gzip.compress, compresslevel=9, mtime=0), "deflate": _deflate}
+_PACK: Mapping[str, Callable[[bytes], bytes]] = {
+    "gzip": partial(gzip.compress, compresslevel=9, mtime=0),
+    "deflate": _deflate,
+}
 BOMBED = 64 * 1024 * 1024
 """Bytes of one member of a bomb: twice as many as the cap, of which there are as many as anybody reads."""
 

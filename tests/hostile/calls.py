@@ -47,8 +47,8 @@ REFS: Mapping[Kind, str] = {kind: f"{kind}:bulk{kind}_1" for kind in (*BULK_KIND
 
 def connect(server: Hostile, clock: FakeClock, **options: Any) -> CloseBulk:
     """A client of that server, still to be opened, that gives up soon."""
-    given = {"base_url": server.base_url, "clock": clock, "poll": HURRIED, "retry": RetryPolicy(attempts=2)}
-    return CloseBulk(**({"api_key": KEY} if "auth" not in options else {}), **{**given, **options})
+    given: dict[str, Any] = {"base_url": server.base_url, "poll": HURRIED, "retry": RetryPolicy(attempts=2)}
+    return CloseBulk(KEY, clock=clock, **{**given, **options})
 
 
 def oauth() -> OAuth:
@@ -92,13 +92,15 @@ def _base_url(close: CloseBulk) -> str:
 
 
 async def _exchange(close: CloseBulk, *, clock: FakeClock) -> object:
-    keys = {"client_id": "client_1", "client_secret": CLIENT_SECRET}
-    return await exchange_code("code_12345678", **keys, base_url=_base_url(close), clock=clock)
+    return await exchange_code(
+        "code_12345678", client_id="client_1", client_secret=CLIENT_SECRET, base_url=_base_url(close), clock=clock
+    )
 
 
-async def _revoke(close: CloseBulk, *, clock: FakeClock) -> object:
-    keys = {"client_id": "client_1", "client_secret": CLIENT_SECRET}
-    return await revoke_token(REFRESH_TOKEN, **keys, base_url=_base_url(close), clock=clock)
+async def _revoke(close: CloseBulk, *, clock: FakeClock) -> None:
+    await revoke_token(
+        REFRESH_TOKEN, client_id="client_1", client_secret=CLIENT_SECRET, base_url=_base_url(close), clock=clock
+    )
 
 
 async def _me_by_grant(close: CloseBulk, *, clock: FakeClock) -> object:

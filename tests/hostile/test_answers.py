@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from tests.hostile.answers import CUTS, DRIPS, ENDLESS, HEADS, LENGTHS, LIMITS, PACKED, STATUSES
 from tests.hostile.calls import FEW
 from tests.hostile.judging import try_all
+from tests.hostile.trying import IS_EXPLORING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tests.hostile.servers import Script
 
 QUICK = {**HEADS, **LENGTHS, **PACKED, **STATUSES, **DRIPS}
-IS_EXPLORING = os.environ.get("HYPOTHESIS_PROFILE") == "explore"
 TYPICAL = {"nothing", "rubbish", "a status line that drips", "429, empty", "404, with an action", "a length of more"}
 """Answers that every call meets: one for each way in which an exchange goes wrong. Others meet one call of a kind."""
 
