@@ -216,7 +216,7 @@ async def _read_token(request: web.Request) -> str:
         raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "this is no login")
     try:
         body = await request.read()
-    except web.RequestPayloadError:
+    except (web.RequestPayloadError, ConnectionError):
         raise Refusal(HTTPStatus.BAD_REQUEST, "the body is not compressed as it says, or not whole") from None
     fields = parse_qs(body.decode(errors="replace"))
     return fields.get("token", [""])[0]

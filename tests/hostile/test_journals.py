@@ -38,7 +38,7 @@ async def fill(path: Path) -> bytes:
             await posting(journal)
         owner = await journal.enter()
         await journal.leave(owner)
-    return path.read_bytes()
+    return await asyncio.to_thread(path.read_bytes)
 
 
 async def test_bytes_that_were_changed(tmp_path: Path) -> None:
