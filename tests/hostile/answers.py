@@ -145,9 +145,6 @@ HEADS: Mapping[str, Script] = {
     "thousands of cookies": whole(response(GOOD, headers=[f"Set-Cookie: a{n}=b" for n in range(100)])),
     "100 over and over": _storm(b"", _head(status="100 Continue") * 100),
     "103 over and over": _storm(b"", _head("Link: </a>", status="103 Early Hints") * 100),
-    "endless line ends": _storm(b"", b"\r\n" * (BLOCK // 2)),
-    "an endless extension of a chunk": _storm(_head(CHUNKED) + b"1;", b"a" * BLOCK),
-    "an endless length of a chunk": _storm(_head(CHUNKED), b"0" * BLOCK),
     "101": whole(response(GOOD, status="101 Switching Protocols", headers=["Upgrade: x", "Connection: upgrade"])),
     "101, and no end": _endless(
         _head("Upgrade: websocket", "Connection: upgrade", status="101 Switching Protocols"), ZEROS

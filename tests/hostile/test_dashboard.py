@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -70,7 +70,8 @@ async def test_requests_that_are_none(busy: House) -> None:
 @pytest.mark.parametrize("since", ["", ":", "a:b", "1:-5", "x:" + "9" * 4000, "x:9e9", "\u00ff", "a:\u00b2", "0:0:0"])
 async def test_versions_that_are_none(busy: House, since: str) -> None:
     """A page that claims to have any version gets all that there is."""
-    for known in ({"last": since}, {"since": since}):
+    choices: tuple[dict[str, Any], ...] = ({"last": since}, {"since": since})
+    for known in choices:
         async with busy.page(**known) as page:
             assert (await page.take())["reset"]
 
