@@ -33,8 +33,10 @@ async def test_every_call_ends_with_an_error_of_the_package(
 ) -> None:
     """Or with what it made of the answer; and nothing of it is a mistake by the log."""
     is_for_all = IS_EXPLORING or name in TYPICAL
-    verdict = await try_all(script, only=lambda call: is_for_all or call in FEW)
-    assert len(verdict.errors) >= len(FEW)
+    # A file has no bound but for each silence: one that drips is fetched for as long as it does.
+    left = {"download", "stream"} if name in DRIPS else set()
+    verdict = await try_all(script, only=lambda call: (is_for_all or call in FEW) and call not in left)
+    assert len(verdict.errors) >= len(FEW) - len(left)
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
