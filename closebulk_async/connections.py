@@ -15,7 +15,7 @@ from aiohttp.payload import Payload
 from yarl import URL
 
 from closebulk_async.clock import SystemClock
-from closebulk_async.errors import ClientClosedError, TransportError
+from closebulk_async.errors import SHOWN_REASON_LENGTH, ClientClosedError, TransportError, shorten
 from closebulk_async.incoming import Fetcher
 from closebulk_async.wire import Request, Response
 
@@ -232,7 +232,10 @@ class Connections:
             message = f"no whole answer: {type(exc).__name__}: {exc}"
         # Not by the kind of error where there is a body: aiohttp may have connected again after the body had left.
         sent = not never_connected if request.body is None else delivery.may_have_left
-        failure = TransportError(self._settings.auth.redact(message), request=str(request), sent=sent)
+        said = shorten(
+            self._settings.auth.redact(message), limit=SHOWN_REASON_LENGTH
+        )  # not the other way round: half a key
+        failure = TransportError(said, request=str(request), sent=sent)
         failure.__cause__ = self._without_secrets(exc)
         return failure
 
@@ -243,7 +246,7 @@ class Connections:
         """
         redact, text = self._settings.auth.redact, f"{exc} {exc!r} {exc.__cause__!r} {exc.__context__!r}"
         if isinstance(exc, aiohttp.ClientResponseError) or redact(text) != text:
-            return aiohttp.ClientError(redact(str(exc)))
+            return aiohttp.ClientError(shorten(redact(str(exc)), limit=SHOWN_REASON_LENGTH))
         return exc
 
     def _session(self, *, reuse: bool) -> aiohttp.ClientSession:
@@ -305,9 +308,9 @@ def _redirect_target(answer: aiohttp.ClientResponse) -> URL | None:
     try:
         target = urljoin(str(answer.url), location)
         here, there = urlsplit(str(answer.url)), urlsplit(target)
+        return URL(target) if (here.scheme, here.netloc) == (there.scheme, there.netloc) else None
     except ValueError:
         return None
-    return URL(target) if (here.scheme, here.netloc) == (there.scheme, there.netloc) else None
 
 
 async def _read(answer: aiohttp.ClientResponse, request: Request) -> bytes:

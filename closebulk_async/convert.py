@@ -13,7 +13,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -52,7 +52,10 @@ class JSONValue:  # noqa: PLW1641 - mutable JSON inside: a model that has an ide
         return frozenset(_slots(type(self)).keys() - _filled(self).keys())
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object that this value was read from: the same keys and values, dates as text. The caller's own."""
+        """The JSON object that this value was read from: the same keys and values, dates as text. The caller's own.
+
+        What is nested more than 250 levels deep raises InvalidRequestError.
+        """
         plain: dict[str, Any] = _copy_json(converter().unstructure(self))
         return plain
 
@@ -64,7 +67,8 @@ class JSONValue:  # noqa: PLW1641 - mutable JSON inside: a model that has an ide
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The value of a JSON object, of which it keeps nothing that the caller could still change.
 
-        Missing keys stay unset; a value of a wrong type raises InvalidRequestError.
+        Missing keys stay unset; a value of a wrong type, or nested more than 250 levels deep, raises
+        InvalidRequestError.
         """
         try:
             return converter().structure(_copy_json(data), cls)
@@ -88,22 +92,58 @@ class JSONValue:  # noqa: PLW1641 - mutable JSON inside: a model that has an ide
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return _filled(self) == _filled(other) and self.extra == other.extra
+        return _is_same(_filled(self), _filled(other)) and _is_same(self.extra, other.extra)
 
     def __repr__(self) -> str:
         shown = _filled(self) | ({"extra": dict(self.extra)} if self.extra else {})
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+        return f"{type(self).__name__}({', '.join(f'{name}={_show(value)}' for name, value in shown.items())})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # attrs' own pickling would read every field, which an unset one refuses.
         return type(self).from_dict, (self.to_dict(),)
 
 
-def _copy_json(value: Any) -> Any:
+DEEPEST = 250
+"""Levels of JSON that are copied: orjson writes 254, and reads a thousand. No start of this package has more either."""
+
+
+def _copy_json(value: Any, *, level: int = 0) -> Any:
     """A copy down to the scalars: models are shared by all who wait, and must not change under them."""
+    if level > DEEPEST:
+        message = f"it is nested more than {DEEPEST} levels deep"
+        raise InvalidRequestError(message)
     if isinstance(value, Mapping):
-        return {key: _copy_json(item) for key, item in value.items()}
-    return [_copy_json(item) for item in value] if isinstance(value, list) else value
+        return {key: _copy_json(item, level=level + 1) for key, item in value.items()}
+    return [_copy_json(item, level=level + 1) for item in value] if isinstance(value, list) else value
+
+
+def _is_same(one: object, other: object) -> bool:
+    """Whether both are equal, which Python by itself cannot say of what is nested as deeply as orjson reads it."""
+    try:
+        return one == other
+    except RecursionError:
+        pass
+    pairs = [(one, other)]
+    while pairs:
+        one, other = pairs.pop()
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            if one.keys() != other.keys():
+                return False
+            pairs += [(item, other[key]) for key, item in one.items()]
+        elif isinstance(one, list) and isinstance(other, list):
+            if len(one) != len(other):
+                return False
+            pairs += zip(one, other, strict=True)
+        elif one != other:
+            return False
+    return True
+
+
+def _show(value: object) -> str:
+    try:
+        return repr(value)
+    except RecursionError:
+        return f"<a {type(value).__name__} that is nested too deeply to be shown>"
 
 
 _SLOTS: dict[type, dict[str, Any]] = {}
@@ -334,9 +374,19 @@ def to_json_value(item: Any) -> Any:
 
 
 def parse_datetime(text: str) -> datetime:
-    """An aware datetime; a text without an offset is UTC. Raises ValueError."""
+    """An aware datetime; a text without an offset is UTC. Raises ValueError, also for one that has no time in UTC."""
     moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    if moment.year in _EDGES:
+        try:
+            moment.astimezone(UTC)
+        except OverflowError as exc:
+            raise ValueError(str(exc)) from exc
+    return moment
+
+
+_EDGES = frozenset({MINYEAR, MAXYEAR})
 
 
 def format_datetime(moment: datetime) -> str:

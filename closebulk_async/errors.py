@@ -21,11 +21,24 @@ if TYPE_CHECKING:
 SHOWN_BODY_LENGTH = 200
 """Characters of a response body that a message shows: enough for every text of the API, too few for an HTML page."""
 
+SHOWN_REASON_LENGTH = 500
+"""Characters of a reason that may quote what the server sent: it ends up in logs, and what is sent has any length."""
+
+
+LOOKED_AT = 20
+"""Characters of a text that are looked at for each one that is shown: a page may be indented, and no more than that."""
+
 
 def shorten(text: str, *, limit: int = SHOWN_BODY_LENGTH) -> str:
-    """`text` on one line and at most `limit` characters long, an ellipsis at the end where it was cut."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    """`text` on one line and at most `limit` characters long, an ellipsis at the end where it was cut.
+
+    Of a longer text only the begin is looked at: the words of one of megabytes would take a hundred times its room.
+    """
+    stripped = text.strip()
+    begin = stripped[: LOOKED_AT * limit]
+    line = " ".join(begin.split())
+    is_whole = len(line) <= limit and len(begin) == len(stripped)
+    return line if is_whole else line[: limit - 1] + "…"
 
 
 class CloseBulkError(Exception):
@@ -84,7 +97,8 @@ class DecodeError(CloseBulkError):
         """Keep the status, the request as `METHOD /path` and the first 200 characters of the body."""
         self.body: str = shorten(body)
         begin = f"; it begins: {self.body}" if self.body else ""
-        super().__init__(f"{request} answered {status} with a body that does not fit: {message}{begin}")
+        reason = shorten(message, limit=SHOWN_REASON_LENGTH)
+        super().__init__(f"{request} answered {status} with a body that does not fit: {reason}{begin}")
         self.status = status
         self.request = request
 

@@ -18,7 +18,7 @@ import attrs
 
 from closebulk_async.errors import BadRequestError, ClientClosedError, UnfencedStartError
 from closebulk_async.intents import Fence
-from closebulk_async.listing import TailFinder
+from closebulk_async.listing import Repeats, TailFinder
 from closebulk_async.models import BULK_KINDS, BulkAction, Kind, Page
 from closebulk_async.wire import Request, Response, build_list, read_page, server_time
 
@@ -72,7 +72,7 @@ def seems_older(row: BulkAction, fence: Fence) -> bool:
 
 def _predates(row: BulkAction, fence: Fence, *, by: timedelta) -> bool:
     date = _date_of(row)
-    return date is not None and fence.taken_at is not None and date < fence.taken_at - by
+    return date is not None and fence.taken_at is not None and fence.taken_at - date > by
 
 
 def _date_of(row: BulkAction) -> datetime | None:
@@ -159,6 +159,7 @@ class _Pages:
         self._fields = fields
         self._requests_left = requests_left
         self._is_first = True
+        self._repeats = Repeats()
         self._rows: dict[str, BulkAction] = {}
 
     @property
@@ -178,8 +179,10 @@ class _Pages:
         page, at = await self._transport.read(request, self._read)
         if self._is_first:
             self.began_at, self._is_first = at, False
+        before = len(self._rows)
         for row in page.data:
             self._rows.setdefault(row.id, row)
+        self._repeats.note(page, request, is_new=len(self._rows) > before)
         return page
 
     def _read(self, request: Request, response: Response) -> tuple[Page[BulkAction], datetime | None]:

@@ -26,7 +26,9 @@ EXPIRED = frozenset({400, 401, 403, 404, 410})
 """What stores answer to a link whose time has passed: a fresh one may help. How long one lives is
 documented nowhere."""
 
-_PART = re.compile(r"bytes (?P<first>\d+)-\d+/(?P<total>\d+|\*)", re.IGNORECASE)
+# No file has more bytes than eighteen digits say, and thousands of digits are no number to Python.
+_PART = re.compile(r"bytes (?P<first>\d{1,18})-\d{1,18}/(?P<total>\d{1,18}|\*)", re.IGNORECASE | re.ASCII)
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 @attrs.define(kw_only=True)
@@ -75,7 +77,7 @@ class FileState:
         if status != HTTPStatus.OK:
             return False
         length = headers.get("content-length", "")
-        self.total = int(length) if length.isdecimal() else None
+        self.total = int(length) if _LENGTH.fullmatch(length) else None
         self.md5 = _read_md5(headers.get("content-md5", ""))
         self.encoding = headers.get("content-encoding", "").strip().lower()
         self.etag, self.date = headers.get("etag"), headers.get("last-modified")

@@ -11,7 +11,7 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from closebulk_async.errors import DecodeError, TransportError
+from closebulk_async.errors import SHOWN_REASON_LENGTH, DecodeError, TransportError, shorten
 from closebulk_async.file_wire import resolve_link
 from closebulk_async.settings import Settings
 
@@ -64,10 +64,12 @@ class Fetcher:
         for _ in range(MAX_HOPS + 1):
             found = resolve_link(link, base=base, is_plain_allowed=is_plain_allowed)
             if found is None:
-                message = "the link leads nowhere that may be asked: expected an https:// address"
-                raise DecodeError(message, status=HTTPStatus.OK, request=self.name, body="")
+                raise self._nowhere()
             base = found
-            answer = await self.bounded(self._get(found, headers))
+            try:
+                answer = await self.bounded(self._get(found, headers))
+            except UnicodeError:  # of a name that no resolver takes, such as one with two dots in a row
+                raise self._nowhere() from None
             try:
                 if answer.status not in REDIRECTS or "location" not in answer.headers:
                     yield Incoming(answer=answer, fetcher=self)
@@ -93,6 +95,10 @@ class Fetcher:
             failure = self._explain(exc, seconds=seconds)
         raise failure  # not in the block, where `exc` would be its context: that may hold the link
 
+    def _nowhere(self) -> DecodeError:
+        message = "the link leads nowhere that may be asked: expected an https:// address"
+        return DecodeError(message, status=HTTPStatus.OK, request=self.name, body="")
+
     def _explain(self, exc: aiohttp.ClientError | OSError, *, seconds: float) -> TransportError:
         if isinstance(exc, aiohttp.ClientConnectorError):
             return TransportError(f"no connection: {exc}", request=self.name, sent=False)
@@ -100,6 +106,7 @@ class Fetcher:
             return TransportError(f"nothing came for {seconds:g} s", request=self.name, sent=True)
         # A response's error shows the link in its text, and a few others in theirs.
         said = exc.message if isinstance(exc, aiohttp.ClientResponseError) else _without_links(str(exc))
+        said = shorten(said, limit=SHOWN_REASON_LENGTH)
         return TransportError(f"the connection broke: {type(exc).__name__}: {said}", request=self.name, sent=True)
 
 

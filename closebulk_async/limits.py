@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
-from closebulk_async.ratelimit import RateLimit
+from closebulk_async.ratelimit import LONGEST, RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +25,10 @@ MOST_SHOWN = 8
 class ShownLimit:
     """One limit of an endpoint group, as the latest answer described it that named this number of requests.
 
-    `limit` is requests per window, `remaining` what was left of them, `resets_at` when the window ends. An answer
-    describes only the limit that is closest to being hit, and says not whose it is: `scope` is told by the vendor's
-    rule that an organization has three times what a key has, and None until both were seen.
+    `limit` is requests per window, `remaining` what was left of them, `resets_at` when the window ends, None where the
+    answer did not say so or named an end that is more than a week off. An answer describes only the limit that is
+    closest to being hit, and says not whose it is: `scope` is told by the vendor's rule that an organization has three
+    times what a key has, and None until both were seen.
     """
 
     limit: float
@@ -94,7 +95,7 @@ def _read(group: str, log: _Log) -> GroupLimits:
             ShownLimit(
                 limit=limit,
                 remaining=window.remaining,
-                resets_at=None if window.reset is None else seen_at + timedelta(seconds=window.reset),
+                resets_at=_end_of(window, seen_at),
                 seen_at=seen_at,
                 scope=_tell_scope(limit, log.shown),
             )
@@ -103,6 +104,12 @@ def _read(group: str, log: _Log) -> GroupLimits:
         n_throttled=log.n_throttled,
         stopped_until=log.stopped_until,
     )
+
+
+def _end_of(window: RateLimit, seen_at: datetime) -> datetime | None:
+    """None also where it is so far off that it is a mistake, or beyond all calendars."""
+    reset = window.reset
+    return None if reset is None or reset > LONGEST else seen_at + timedelta(seconds=reset)
 
 
 def _tell_scope(limit: float, shown: Mapping[float, object]) -> LimitScope | None:

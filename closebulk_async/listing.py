@@ -8,11 +8,19 @@ last), or anywhere (a row moves in proportion to its index).
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from closebulk_async.errors import DecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from closebulk_async.models import Page
+    from closebulk_async.wire import Request
 
 LARGEST_MARGIN = 30.0
 """Rows on either side of what is looked for, at the most: beyond that, half of a page would be wasted."""
@@ -105,6 +113,28 @@ class Listing:
         return False
 
 
+REPEATED_PAGES = 10
+"""Pages in a row without a new row, after which a list is taken to lead in a circle. A page of a hundred rows shows
+nothing new where as many came since the one before; ten such pages in a row are no list that grows."""
+
+MOST_ROWS = 2**40
+"""Rows beyond which no list goes on: one that says it does has no end."""
+
+
+@attrs.define
+class Repeats:
+    """Sees to it that a list is not read for ever that shows the same rows on each page."""
+
+    _n: int = 0
+
+    def note(self, page: Page[Any], request: Request, *, is_new: bool) -> None:
+        """Take in a page, and whether any of its rows was new. Raises DecodeError where it is one of too many."""
+        self._n = 0 if is_new or not page.has_more else self._n + 1
+        if self._n >= REPEATED_PAGES:
+            message = "the list shows the same rows on page after page, and says that there are more"
+            raise DecodeError(message, status=HTTPStatus.OK, request=str(request), body="")
+
+
 class TailFinder:
     """Finds where a list ends, whose length nobody tells: by doubling, then by halving."""
 
@@ -129,6 +159,8 @@ class TailFinder:
             self._high = began_at
         elif has_more:
             self._low = began_at + n_rows
+            if self._low > MOST_ROWS:
+                self.length = self._low
         else:
             self.length = began_at + n_rows
         if self.length is None and self._high is not None and self._low >= self._high:

@@ -21,6 +21,7 @@ from closebulk_async.errors import (
     asked_wait,
 )
 from closebulk_async.keeping import Bookkeeper
+from closebulk_async.listing import Repeats
 from closebulk_async.models import BulkAction, Job, JobRef, Kind, Page, Status
 from closebulk_async.starting import StartOptions
 from closebulk_async.starts import RULES, Rule, Start
@@ -202,15 +203,18 @@ async def iterate_actions(
     # Actions are never deleted, so that new rows only push old ones further down, whatever the order of the list:
     # going on by the number of rows seen may show a row again, which the ids tell, and never jumps over one.
     seen: set[str] = set()
-    skip = 0
+    skip, repeats = 0, Repeats()
     while max_items is None or len(seen) < max_items:
-        page = await get_page(engine, kind, limit=page_size, skip=skip, fields=fields, filters=filters)
+        request = build_list(kind, limit=page_size, skip=skip, fields=fields, filters=filters)
+        page = await engine.transport.read(request, partial(read_page, kind))
+        before = len(seen)
         for row in page.data:
             if row.id not in seen:
                 seen.add(row.id)
                 yield row
                 if len(seen) == max_items:
                     return
+        repeats.note(page, request, is_new=len(seen) > before)
         skip += len(page.data)
         if not page.has_more:
             return

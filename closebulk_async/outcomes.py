@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from closebulk_async.convert import format_datetime, parse_datetime
+from closebulk_async.error_bodies import as_list
 from closebulk_async.errors import DecodeError, InvalidRequestError
 from closebulk_async.event_wire import EventType, build_events, read_events
 from closebulk_async.models import BulkAction, BulkDelete, BulkEdit, JobRef, Kind
@@ -194,6 +195,11 @@ class Outcomes:
             seen.add(cursor)
 
 
+def _is_at_the_edge(moment: datetime) -> bool:
+    """Whether a moment is of the first or the last year that there is: no job's, and nothing can be added to it."""
+    return moment.year in {MINYEAR, MAXYEAR}
+
+
 def _is_older(rows: Sequence[Mapping[str, Any]], since: datetime) -> bool:
     """Whether a page ends before that instant: nobody says whether a cursor stands for the instants asked for first."""
     last = _moment(rows[-1].get("date_updated")) if rows else None
@@ -206,10 +212,10 @@ class _Reading:
     def __init__(self, action: BulkAction, *, now: datetime) -> None:
         """Find nothing yet. `now` is the client's time of day."""
         created = action.date_created
-        self.since = None if created is None else created - BEFORE
+        self.since = None if created is None or _is_at_the_edge(created) else created - BEFORE
         self.until: datetime | None = None
         ended = action.date_updated if action.is_final else None
-        if ended is not None and ended + AFTER + RESCANNED < now:
+        if ended is not None and not _is_at_the_edge(ended) and ended + AFTER + RESCANNED < now:
             self.until = ended + AFTER
         self.is_read = False
         self._action = action
@@ -257,7 +263,7 @@ def _to_outcome(row: Mapping[str, Any]) -> ObjectOutcome:
         action=action,
         lead_id=_text(row.get("lead_id")),
         at=_moment(row.get("date_updated")),
-        changed_fields=tuple(map(str, row.get("changed_fields") or ())),
+        changed_fields=tuple(map(str, as_list(row.get("changed_fields")))),
         previous_data=_mapping(row.get("previous_data")),
         data=_mapping(row.get("data")),
         user_id=_text(row.get("user_id")),

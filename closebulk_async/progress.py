@@ -240,7 +240,15 @@ def _measure(previous: Meter[Any], processed: int, at: float) -> Pace | None:
 
 
 def count_objects(action: Job) -> tuple[int, int | None]:
-    """Objects processed and to process. Rows of older servers lack them: then leads stand in, or nothing is known."""
+    """Objects processed and to process. Rows of older servers lack them: then leads stand in, or nothing is known.
+
+    A negative number is as good as none.
+    """
+    processed, total = _shown_counters(action)
+    return max(0, processed), total if total is None or total >= 0 else None
+
+
+def _shown_counters(action: Job) -> tuple[int, int | None]:
     if isinstance(action, Export):
         return getattr(action, "n_docs_processed", None) or 0, getattr(action, "n_docs", None)
     processed = getattr(action, "n_objects_processed", None)

@@ -102,14 +102,14 @@ def _retry_after_header(headers: Mapping[str, str], *, now: datetime) -> float |
         moment = parsedate_to_datetime(text)
         # Against the server's own clock where it shows one: the client's may be off by more than the wait.
         return _plausible((moment - (_date_header(headers) or now)).total_seconds())
-    except (TypeError, ValueError):  # no date either, or one without a zone against one with
+    except (TypeError, ValueError, OverflowError):  # no date either, or one without a zone against one with
         return None
 
 
 def _date_header(headers: Mapping[str, str]) -> datetime | None:
     try:
         return parsedate_to_datetime(headers["date"])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         return None
 
 

@@ -121,7 +121,8 @@ class Source:
 
     def _check_encoding(self) -> None:
         if self.state.encoding not in {"", "identity", "gzip", "x-gzip"}:
-            message = f"it is compressed in a way that was not asked for ({self.state.encoding})"
+            # Bytes that are no text come as halves of surrogate pairs, which no log and no page can hold.
+            message = f"it is compressed in a way that was not asked for ({self.state.encoding!a})"
             raise self.misfit(message)
 
     async def _receive(self, incoming: Incoming) -> AsyncGenerator[Block, None]:

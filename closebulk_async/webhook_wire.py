@@ -203,7 +203,12 @@ def _structure(row: object) -> Webhook:
     if not ID_PATTERN.fullmatch(webhook.id):
         message = "'id' holds what is no id"
         raise ValueError(message)
-    _ = webhook.url, webhook.status, webhook.events  # without them nobody can tell it from another
+    _ = webhook.url, webhook.status  # without them nobody can tell it from another
+    try:
+        _spell(webhook.events)
+    except (AttributeError, TypeError):  # what is no object, or is nested beyond reason
+        message = "'events' holds what is no event"
+        raise ValueError(message) from None
     return webhook
 
 

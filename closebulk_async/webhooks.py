@@ -133,6 +133,9 @@ class _Receiver:
                     _check_size(len(body))
         except TimeoutError:
             raise web.HTTPRequestTimeout from None
+        except (web.RequestPayloadError, ConnectionError):
+            message = "the body is not compressed as it says, or not whole"
+            raise InvalidWebhookError(message) from None
         return bytes(body)
 
     def _note_refusal(self, exc: InvalidWebhookError) -> None:

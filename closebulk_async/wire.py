@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -18,7 +17,9 @@ import attrs
 import orjson
 
 from closebulk_async.convert import decode, decode_page
+from closebulk_async.error_bodies import as_list, read_errors
 from closebulk_async.errors import (
+    SHOWN_BODY_LENGTH,
     DecodeError,
     FieldNotRequested,
     InvalidRequestError,
@@ -294,7 +295,8 @@ _SIGNED = re.compile(r"(https?://[^\s\"'?]+\?)[^\s\"']+")
 
 def misfit(message: str, request: Request, response: Response) -> DecodeError:
     """The error for a success whose body is not what the API promises."""
-    shown = _SIGNED.sub(r"\1***", _text(response.body))
+    # Shortened first: in megabytes without a question mark, each beginning of a link is searched to the end.
+    shown = _SIGNED.sub(r"\1***", shorten(_text(response.body), limit=10 * SHOWN_BODY_LENGTH))
     return DecodeError(message, status=response.status, request=str(request), body=shown)
 
 
@@ -313,7 +315,7 @@ def check_status(request: Request, response: Response) -> None:
     if is_success(response.status):
         return
     body = parse_body(response.body)
-    errors, field_errors = _read_errors(body)
+    errors, field_errors = read_errors(body)
     seconds = hint(response)
     raise error_of_status(response.status)(
         status=response.status,
@@ -367,7 +369,7 @@ def read_me(request: Request, response: Response) -> Me:
     if not isinstance(body, Mapping) or not isinstance(id_, str) or not ID_PATTERN.fullmatch(id_):
         message = "there is no 'id' that is one"
         raise misfit(message, request, response)
-    rows = [row for row in _as_list(body.get("organizations")) if isinstance(row, Mapping)]
+    rows = [row for row in as_list(body.get("organizations")) if isinstance(row, Mapping)]
     server = server_time(response)
     return Me(
         user_id=id_,
@@ -386,41 +388,3 @@ def parse_body(body: bytes) -> object:
         return orjson.loads(body)
     except ValueError:
         return shorten(_text(body))
-
-
-def _read_errors(body: object) -> tuple[Sequence[str], Mapping[str, str]]:
-    """General messages and field messages of an error body, in any of the shapes that the service uses."""
-    if not isinstance(body, Mapping):
-        return ([body] if isinstance(body, str) and body else []), {}
-    errors = [text for text in _as_list(body.get("errors")) if isinstance(text, str)]
-    single = body.get("error")
-    if isinstance(single, str):
-        errors.append(single)
-    elif isinstance(single, Mapping) and isinstance(single.get("message"), str):
-        errors.append(single["message"])
-    field_errors: dict[str, str] = {}
-    with suppress(RecursionError):  # nested beyond reason: the status still decides which error it is
-        for path, text in _flatten(body.get("field-errors")):
-            field_errors[path] = f"{field_errors[path]} {text}" if path in field_errors else text
-    return errors, field_errors
-
-
-def _as_list(value: object) -> Sequence[object]:
-    return value if isinstance(value, list) else []
-
-
-def _flatten(tree: object, path: str = "") -> Iterable[tuple[str, str]]:
-    """Leaves of nested field errors by dotted path.
-
-    Below the top, `errors` is an object keyed by the index of the faulty item and its `field-errors` by field: both
-    words are levels of the spelling and not of the data, so the path leaves them out.
-    """
-    if isinstance(tree, Mapping):
-        for key, item in tree.items():
-            structural = key in {"errors", "field-errors"} and isinstance(item, Mapping | list)
-            yield from _flatten(item, path if structural else f"{path}.{key}" if path else str(key))
-    elif isinstance(tree, list):
-        for item in tree:
-            yield from _flatten(item, path)
-    elif tree is not None:
-        yield path, str(tree)

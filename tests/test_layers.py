@@ -21,7 +21,9 @@ VALUES, OUTSIDE, SDK, PROGRAMS = 1, 2, 3, 4
 """1 values and decisions, 2 one outside thing a module, 3 the SDK, 4 programs that nothing above imports."""
 
 BANDS: Mapping[str, int] = {
-    **dict.fromkeys(("errors", "models", "guard", "policy", "progress", "convert", "wire", "starts"), VALUES),
+    **dict.fromkeys(
+        ("errors", "error_bodies", "models", "guard", "policy", "progress", "convert", "wire", "starts"), VALUES
+    ),
     **dict.fromkeys(("query", "fields", "conditions", "parts", "plain_json", "query_words", "condition_words"), VALUES),
     **dict.fromkeys(("ratelimit", "signing", "telemetry", "version", "deprecation", "intents", "fingerprints"), VALUES),
     **dict.fromkeys(

@@ -78,3 +78,11 @@ def test_limits_that_change_do_not_pile_up() -> None:
     log.note("GET /x/", RateLimit(remaining=4, reset=1), now=NOW)
     shown = log.read()["GET /x/"].shown
     assert [one.limit for one in shown] == [1000 + number for number in range(2 * MOST_SHOWN, 3 * MOST_SHOWN)]
+
+
+def test_an_end_beyond_all_calendars_is_none() -> None:
+    """The other numbers are shown all the same."""
+    log = LimitLog()
+    log.note(READS, RateLimit(limit=10, remaining=3, reset=1e15), now=NOW)
+    (shown,) = log.read()[READS].shown
+    assert (shown.limit, shown.remaining, shown.resets_at) == (10, 3, None)

@@ -164,6 +164,7 @@ PUBLIC: Mapping[str, tuple[str, ...]] = {
     "listing": (),
     "pace": (),
     "webhook_wire": ("job_events",),
+    "error_bodies": (),
     "connections": (),
     "choosing": (),
     "polling": (),

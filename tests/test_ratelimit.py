@@ -187,6 +187,14 @@ def test_an_unreadable_date_header_is_passed_over() -> None:
     assert hint({"retry-after": http_date(10), "date": "yesterday"}) == 10.0
 
 
+@pytest.mark.parametrize("year", ["99999", "9" * 20, "9" * 5000])
+def test_a_date_beyond_all_calendars_is_no_hint(year: str) -> None:
+    """Neither as the end of the wait nor as the server's time: what stands behind it counts."""
+    far = f"Fri, 31 Dec {year} 23:59:59 GMT"
+    assert hint({"retry-after": far}) is None
+    assert hint({"retry-after": http_date(10), "date": far}) == 10.0
+
+
 def test_dates_of_which_one_has_no_zone_are_no_hint() -> None:
     """A difference between them would be made up."""
     naive = http_date(10).replace("GMT", "-0000")

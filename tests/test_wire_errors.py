@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
+from closebulk_async.error_bodies import MOST_FIELD_ERRORS
 from closebulk_async.errors import (
     APIError,
     AuthenticationError,
     BadRequestError,
+    DecodeError,
     NotFoundError,
     PermissionDeniedError,
     PlanLimitError,
@@ -200,3 +203,39 @@ def test_a_rate_limited_answer_has_its_hint(headers: dict[str, str], body: objec
     assert isinstance(error, RateLimitedError)
     assert error.retry_after == (None if seconds is None else timedelta(seconds=seconds))
     assert hint(answer(429, body, headers)) == seconds
+
+
+HUGE = 4_000_000
+"""Bytes of a body that is read in a fraction of a second, or, by what grows with its square, in hours."""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"field-errors":{"a":[' + b'"x",' * (HUGE // 4) + b'"x"]}}',
+        b'{"field-errors":{"' + b"a" * (HUGE // 2) + b'":{' + b'"b":1,' * (HUGE // 12) + b'"b":1}}}',
+        b'{"field-errors":' + b'{"a":' * 900 + b"[" + b"null," * (HUGE // 5) + b"1]" + b"}" * 901,
+        b'{"field-errors":' + b"[" * 1000 + b"1," * (HUGE // 2) + b"1" + b"]" * 1000 + b"}",
+        b"a " * (HUGE // 2),
+        b"https://" * (HUGE // 8),
+        b" " * HUGE,
+    ],
+    ids=["one field", "a long name", "deep nulls", "deep lists", "words", "links", "spaces"],
+)
+def test_large_errors_cost_no_more_than_their_size(body: bytes) -> None:
+    """In time and in memory, whether it is an error or a success that does not fit."""
+    response = answer(400, body)
+    tracemalloc.start()
+    try:
+        error = error_of(400, body)
+        with pytest.raises(DecodeError) as caught:
+            read_action(Kind.EMAIL, GET, answer(200, body))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 60 * HUGE  # JSON of the shortest values, as objects, twice
+    assert len(str(error)) < 400
+    assert len(str(caught.value)) < 1000
+    assert len(error.field_errors) <= MOST_FIELD_ERRORS
+    assert all(len(path) < 4000 for path in error.field_errors)
+    assert hint(response) is None

@@ -95,7 +95,8 @@ class Serving:
                 allowed_hosts=[*self.allowed_hosts, *self._own_names()],
                 registry=registry,
             )
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_SECONDS)
+            # Nothing that is sent here is compressed: what is, is no login, and may be a bomb.
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_SECONDS, auto_decompress=False)
             stack.push_async_callback(runner.cleanup)
             await runner.setup()
             try:

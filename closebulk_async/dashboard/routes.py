@@ -214,5 +214,9 @@ async def _read_token(request: web.Request) -> str:
     """What was typed into the form."""
     if request.content_length is None or request.content_length > MAX_FORM:
         raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "this is no login")
-    fields = parse_qs((await request.read()).decode(errors="replace"))
+    try:
+        body = await request.read()
+    except (web.RequestPayloadError, ConnectionError):
+        raise Refusal(HTTPStatus.BAD_REQUEST, "the body is not compressed as it says, or not whole") from None
+    fields = parse_qs(body.decode(errors="replace"))
     return fields.get("token", [""])[0]
