@@ -50,7 +50,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots bench-fleet audit check-dist release-check contract test-versions test-lowest test-newest docs
+.PHONY: help demo test chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots bench-fleet audit release-check contract fuzz test-versions test-lowest test-newest docs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -99,7 +99,7 @@ test-newest: $(DEV) ## run the tests with the newest version of each dependency,
 
 define test_with
 @$(PYTHON) -m venv --clear $(VENV)-$(1)
-@$(VENV)-$(1)/bin/python $(INSTALL) --require-hashes -r $(VENV)-locks/$(1).txt
+@$(VENV)-$(1)/bin/python $(INSTALL) $(LOCKED) -r $(VENV)-locks/$(1).txt
 @$(VENV)-$(1)/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
 $(VENV)-$(1)/bin/python -m pytest --numprocesses $(WORKERS) $(OF_DEPENDENCIES) $(PYTEST_ARGS)
 endef
@@ -153,6 +153,9 @@ test-airflow: $(AIRFLOW) ## run the tests of the Airflow operator, with an Airfl
 	@echo "== A third environment, with Airflow: Dags run in its processes, which are killed"
 	$(VENV)-airflow/bin/python -m pytest --numprocesses 0 tests/airflow $(AIRFLOW_ARGS)
 
+fuzz: $(DEV) ## try many more hostile answers than `test` does
+	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest --numprocesses $(WORKERS) tests/hostile
+
 contract: $(DEV) ## read your own Close account, and report what holds there (CLOSE_CONTRACT_KEY; CONTRACT_ARGS="--contract-report report.md")
 	$(BIN)/python -m pytest tests/contract --numprocesses 0 --contract-live $(CONTRACT_ARGS)
 
@@ -188,11 +191,6 @@ build: $(DEV) ## make the sdist and the wheel in dist/, and look at what is in t
 audit: $(DEV) ## ask whether a vulnerability is known of anything that requirements/*.txt locks (AUDIT_ARGS=--complete)
 	@$(BIN)/python -m tests.release.audit $(AUDIT_ARGS)
 
-check-dist: build ## look into the sdist and the wheel that `build` makes
-	$(BIN)/python -c 'import sys, zipfile; from packaging.metadata import Metadata; \
-		wheel = zipfile.ZipFile(sys.argv[1]); name = next(n for n in wheel.namelist() if n.endswith(".dist-info/METADATA")); \
-		found = Metadata.from_email(wheel.read(name)); print("valid metadata of", found.name, found.version)' dist/*.whl
-
 # The cheap answers first. The gate builds, installs the wheel in an environment of its own and runs the demo there.
 release-check: $(DEV) ## all that comes before a release but the upload (VERSION=1.2.3 where there is no tag yet)
 	@echo "== Release: the tree, the tag, the version and CHANGELOG.md"
@@ -201,8 +199,10 @@ release-check: $(DEV) ## all that comes before a release but the upload (VERSION
 	@$(MAKE) --no-print-directory audit AUDIT_ARGS="--complete $(AUDIT_ARGS)"
 	@echo "== Release: the gate"
 	@.ci/run
+	@echo "== Release: the site"
+	@$(MAKE) --no-print-directory docs
 	@echo "== Release: the files"
-	@$(MAKE) --no-print-directory check-dist
+	@$(MAKE) --no-print-directory build
 	@$(BIN)/python -m tests.release.ready $(if $(VERSION),--version $(VERSION))
 	@sha256sum dist/*
 	@version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' closebulk_async/version.py); \

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "closebulk_async").mkdir(parents=True)
     (root / "closebulk_async" / "version.py").write_text('__version__ = "1.2.3"\n')
     (root / "CHANGELOG.md").write_text(CHANGELOG)
-    (root / ".gitignore").write_text("dist/\n__pycache__/\n.is-made\n")
+    (root / ".gitignore").write_text("build/\ndist/\n__pycache__/\n.is-made\n")
     lay_down(root)
     git(root, "init", "--quiet")
     commit(root)
@@ -163,11 +164,16 @@ async def release_check(root: Path, *arguments: str) -> Ran:
 @pytest.fixture
 def whole(checkout: Path) -> Path:
     """The small checkout with our Makefile and programs, and a gate that says that it was asked."""
-    for name in ("Makefile", "pyproject.toml", "README.md", "LICENSE", "tests/__init__.py"):
-        (checkout / name).parent.mkdir(exist_ok=True)
+    licences = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license-files"]
+    for name in ("Makefile", "pyproject.toml", "README.md", "tests/__init__.py", "tests/distributions.py", *licences):
+        (checkout / name).parent.mkdir(exist_ok=True, parents=True)
         shutil.copy(ROOT / name, checkout / name)
+    (checkout / "docs").mkdir()
+    (checkout / "docs" / "conf.py").write_text('root_doc = "docs/index"\n')
+    (checkout / "docs" / "index.rst").write_text("A page\n======\n")
     shutil.copytree(ROOT / "tests" / "release", checkout / "tests" / "release")
-    (checkout / "closebulk_async" / "__init__.py").touch()
+    for name in ("__init__.py", "py.typed"):
+        (checkout / "closebulk_async" / name).touch()
     gate = checkout / ".ci" / "run"
     gate.parent.mkdir()
     gate.write_text("#!/bin/sh\necho the gate was asked\n")
@@ -187,7 +193,7 @@ async def test_release_check_does_all_but_the_upload(whole: Path) -> None:
         "1.2.3 is that of ",
         "audit: none of 2 packages has a known vulnerability",
         "the gate was asked",
-        "valid metadata of closebulk-async 1.2.3",
+        "hold what they should, and the sdist gives both again",
         "dist/closebulk_async-1.2.3-py3-none-any.whl",
         "git tag --sign v1.2.3",
         "uv publish dist/*",
