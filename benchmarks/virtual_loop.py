@@ -32,3 +32,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self._skipping.skipped
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002 - asyncio's own
+        """Wait for its threads, however long: a runner of Python 3.12 waits five minutes, which pass here at once."""
+        await super().shutdown_default_executor()
