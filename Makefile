@@ -39,6 +39,9 @@ DEV_EXTRAS = $(shell $(BIN)/python -c 'import tomllib; file = open("pyproject.to
 	print(*("--extra " + name for name in tomllib.load(file)["project"]["optional-dependencies"] if name != "airflow"))')
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests start hundreds of processes: each would compile the whole package anew where an environment forbids what Python
+# keeps of that.
+unexport PYTHONDONTWRITEBYTECODE
 # Quiet twice: a folder or index of the machine's own pip configuration that lacks a package is not worth a warning each.
 INSTALL := -m pip install --quiet --quiet --progress-bar off
 # A source distribution would fetch what it needs to build itself, which no lock covers. Where a package has no wheel
