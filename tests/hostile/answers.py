@@ -133,6 +133,13 @@ def _storm(head: bytes, block: bytes) -> Script:
     return lambda: chain([head], chain.from_iterable(repeat([block, SILENCE])))
 
 
+THROWN_AWAY: Mapping[str, Script] = {
+    "endless line ends": _storm(b"", b"\r\n" * (BLOCK // 2)),
+    "an endless extension of a chunk": _storm(_head(CHUNKED) + b"1;", b"a" * BLOCK),
+    "an endless length of a chunk": _storm(_head(CHUNKED), b"0" * BLOCK),
+}
+"""What counts for no byte of a body, so that only time bounds it."""
+
 HEADS: Mapping[str, Script] = {
     "an endless header": _endless(b"HTTP/1.1 200 OK\r\nX-A: ", b"a" * BLOCK),
     "an endless name of a header": _endless(b"HTTP/1.1 200 OK\r\n", b"a" * BLOCK),

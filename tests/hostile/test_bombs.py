@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from closebulk_async import CloseBulkError, RetryPolicy
+from closebulk_async import CloseBulkError, RetryPolicy, Timeouts, TransportError
 from closebulk_async.connections import MAX_BODY
-from tests.hostile.answers import ENDLESS, bombs
+from tests.hostile.answers import ENDLESS, THROWN_AWAY, bombs
 from tests.hostile.calls import connect, files, grants
 from tests.hostile.judging import IN_BUFFERS, judge
 from tests.hostile.servers import hostile
@@ -69,3 +69,16 @@ async def test_an_endless_body_is_given_up_at_the_cap(clock: FakeClock, name: st
         with measured():
             assert await judge(lambda close: close.emails.get("bulkemail_1"), close) is not None
         assert server.most_sent <= MAX_BODY + IN_BUFFERS
+
+
+@pytest.mark.parametrize("name", list(THROWN_AWAY))
+async def test_what_a_parser_throws_away_is_read_until_the_timeout(clock: FakeClock, name: str) -> None:
+    """Nothing of it is kept, and the request ends when its time is up."""
+    async with (
+        hostile(clock, THROWN_AWAY[name]) as server,
+        connect(server, clock, retry=RetryPolicy(attempts=1)) as close,
+    ):
+        with measured():
+            error = await judge(lambda close: close.emails.get("bulkemail_1"), close)
+        assert isinstance(error, TransportError)
+        assert clock.monotonic() == Timeouts().total
