@@ -29,6 +29,7 @@ AIRFLOW_ARGS ?=
 DEMO_ARGS ?=
 CHAOS_ARGS ?=
 CHAOS_FLEET_ARGS ?=
+MUTANTS_ARGS ?=
 # `make lock UPGRADE=--upgrade` takes the newest versions; without it only what pyproject.toml asks for changes.
 UPGRADE ?=
 # All but `airflow`, whose pins would hold back everything else. `=`, so that only `make lock` asks.
@@ -44,7 +45,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots bench-fleet
+.PHONY: help demo test mutants chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots bench-fleet
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +61,10 @@ test: $(DEV) ## run the tests with branch coverage and its threshold (PYTEST_ARG
 	@$(BIN)/coverage combine --quiet
 	@rm -f .coverage.*  # half a file of a process that a test killed; coverage has warned of it, once is enough
 	$(BIN)/coverage report
+
+mutants: $(DEV) ## change the package in one place at a time, and see whether a test fails (MUTANTS_ARGS="policy --owner PollPolicy.delay")
+	@echo "== Changes of the package that no test finds; those of tests/mutants/survivors.toml are known, with the reason"
+	$(BIN)/python -m tests.mutants $(MUTANTS_ARGS)
 
 chaos: $(DEV) ## kill a thousand processes in the middle of a start, and try many more orders of events than `test`
 	@echo "== Killing processes at every line of a start and a wait, each followed by one that recovers"

@@ -1,0 +1,30 @@
+"""Which tests are to find the changes of which module."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+TESTS: Mapping[str, Sequence[str]] = {
+    "starting": ("starting", "idempotency", "broken_journals"),
+    "query": ("query", "query_json", "query_words", "query_docs"),
+    "progress": ("progress", "pace", "waiting"),
+    "ratelimit": ("ratelimit",),
+    "policy": ("policy", "cadence", "wire/test_retries"),
+    "watching": ("watching", "waiting_together", "waiting_events", "stale_answers", "webhooks_wake", "hearing"),
+}
+"""By the name of the module below `closebulk_async`: files below `tests`, without their `test_`.
+
+Few enough to be quick, and all that state what the module promises.
+"""
+
+
+OF_ALL = ("values",)
+"""What says something of each module."""
+
+
+def list_files(module: str) -> list[str]:
+    """The test files of a module, from the root of the checkout."""
+    return [f"tests/{name if '/' in name else f'test_{name}'}.py" for name in (*OF_ALL, *TESTS[module])]
