@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 TYPE_CHECKER_ONLY = m.OneOf(
     m.Annotation(),
     m.If(test=m.Name("TYPE_CHECKING")),
-    m.Call(func=m.OneOf(m.Name("TypeVar"), m.Name("ParamSpec"))),
+    m.Assign(value=m.Call(func=m.OneOf(m.Name("TypeVar"), m.Name("ParamSpec")))),
+    m.AnnAssign(annotation=m.Annotation(m.Name("TypeAlias")), value=m.DoesNotMatch(m.Subscript(m.Name("Literal")))),
 )
-"""Never run, or without effect where it runs."""
+"""Never run, or without effect where it runs. The words of a `Literal` are read at run time as well."""
 
 RAISES_WITHOUT_ITS_ARGUMENTS = m.Call(func=m.OneOf(m.Name("len"), m.Name("isinstance"), m.Name("cast")))
 """To change what these are given makes a TypeError, which any test finds, or nothing."""
@@ -97,7 +98,7 @@ def _walk(node: cst.CSTNode, *, owner: str = "", runs_late: bool = False) -> Ite
             yield from _walk(child, owner=inner, runs_late=runs_late or child is node.body)
         elif isinstance(node, cst.ClassDef) and not runs_late:
             yield from _walk(child, owner=_join(owner, node.name.value))
-        elif not (m.matches(node, m.Call(func=m.Name("cast"))) and child is node.children[1]):
+        elif not (isinstance(node, cst.Call) and m.matches(node.func, m.Name("cast")) and child is node.args[0]):
             yield from _walk(child, owner=owner, runs_late=runs_late)
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -26,7 +27,7 @@ from tests.mutants.swapping import Functions, import_as
 from tests.mutants.trials import Trial, Verdict, run_trials
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from types import CodeType, FrameType
     from typing import NoReturn
 
     from tests.mutants.trials import Tell
@@ -38,6 +39,7 @@ OF_ONE_TEST = 10.0
 """Seconds that each test may take more than ten times what it took unchanged: a change may make a loop endless."""
 
 ARGUMENTS = ("--quiet", "--exitfirst", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:randomly")
+ROOT = Path(__file__).parents[2]
 IGNORED = f"ignore::{PytestAssertRewriteWarning.__module__}.{PytestAssertRewriteWarning.__name__}"
 """This process has imported what pytest would like to import itself; no assertion of ours is in there."""
 
@@ -98,7 +100,9 @@ class Suite:
         seen = {it["number"] for it in told}
         left = [number for number in range(len(self.changes)) if number not in seen]
         _import(tests.libraries)
-        trials = (Trial(number, partial(self._run_fresh, self.changes[number], tests), TO_COLLECT) for number in left)
+        unchanged = compile(self.path.read_text(encoding="utf-8"), str(self.path), "exec", dont_inherit=True)
+        self._check(Trial(0, partial(self._run_fresh, unchanged, tests), TO_COLLECT))
+        trials = (Trial(it, partial(self._run_fresh, self.changes[it].code, tests), TO_COLLECT) for it in left)
         with closing(run_trials(trials, at_once=self.at_once)) as results:
             for result in results:
                 tests.kills[result.last] += result.verdict is Verdict.KILLED
@@ -114,12 +118,16 @@ class Suite:
 
     # In a process that has collected the tests ----------------------------------------------------------------------
 
-    def _run_in_collected(self) -> Iterator[tuple[Change, Verdict]]:
-        with closing(run_trials([Trial(0, self._collect, limit=24 * 3600)], at_once=1)) as results:
+    def _check(self, unchanged: Trial) -> None:
+        """Raise RuntimeError where it does not go well, in which case a change is nothing to be found."""
+        with closing(run_trials([unchanged], at_once=1)) as results:
             (result,) = results
         if result.verdict is not Verdict.SURVIVED:
-            message = f"the tests of {self.module} do not run without a change: see {self.folder / 'output.txt'}"
+            message = f"the tests of {self.module} fail without a change, or end in {result.last}"
             raise RuntimeError(message)
+
+    def _run_in_collected(self) -> Iterator[tuple[Change, Verdict]]:
+        self._check(Trial(0, self._collect, limit=24 * 3600))
         for line in self._told.read_text().splitlines():
             told = json.loads(line)
             yield self.changes[told["number"]], Verdict(told["verdict"])
@@ -177,8 +185,8 @@ class Suite:
 
     # In a process that has imported nothing -------------------------------------------------------------------------
 
-    def _run_fresh(self, change: Change, tests: Tests, tell: Tell) -> bool:
-        import_as(f"closebulk_async.{self.module}", change.code)
+    def _run_fresh(self, code: CodeType, tests: Tests, tell: Tell) -> bool:
+        import_as(f"closebulk_async.{self.module}", code)
         loop = _Loop(lambda session: _run_in_order(session, tests, tests.order(), tell))
         return self._pytest(loop) == pytest.ExitCode.OK
 
@@ -233,14 +241,17 @@ class _Around:
 
 
 def _list_libraries() -> list[str]:
-    return [name for name in sys.modules if name.partition(".")[0] not in {"closebulk_async", "tests", "__main__"}]
+    """All that is imported and not of this repository: what of that imports the package would bring it unchanged."""
+    files = {name: str(getattr(it, "__file__", None) or "") for name, it in sys.modules.items()}
+    return [name for name, file in files.items() if name != "__main__" and not file.startswith(f"{ROOT}{os.sep}")]
 
 
 def _import(names: Sequence[str]) -> None:
     """Have in this process what all of its forks would import, each by itself."""
-    for name in names:
-        with suppress(Exception):  # what is made in memory, and modules that only others may import
-            import_module(name)
+    with warnings.catch_warnings(action="ignore"):
+        for name in names:
+            with suppress(Exception):  # what is made in memory, and modules that only others may import
+                import_module(name)
     gc.freeze()
 
 
