@@ -318,6 +318,12 @@ def test_a_fixed_beat_is_kept_whatever_is_known(seconds: float, age: float, rest
     assert PollPolicy(floor=seconds, ceiling=seconds).delay(meters[1]) == seconds
 
 
+def test_a_fixed_beat_is_a_policy_like_others() -> None:
+    """Each poll when it is due and no later, and all else as it is by default or as it is asked for."""
+    assert PollPolicy.fixed(7) == PollPolicy(floor=7, ceiling=7, paused=7, beat=0)
+    assert PollPolicy.fixed(7, paused=70, settle=1) == PollPolicy(floor=7, ceiling=7, paused=70, beat=0, settle=1)
+
+
 def test_exponential_steps_grow_whatever_is_known() -> None:
     """By the factor from poll to poll up to the ceiling, moving or not; a poll that comes early changes nothing."""
     policy = PollPolicy.exponential()

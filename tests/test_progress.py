@@ -275,7 +275,7 @@ def watched(**pace: float) -> EmailMeter:
         (220, 1 / (1 + math.exp(-1.7))),
         (180, 1 / (1 + math.exp(1.7))),
         (140, 0.3 * 40 / 141),
-        (1e9, 1 / (1 + math.exp(-30))),
+        (1e9, 1 / (1 + math.exp(-30.0))),
         (100, 1 / (1 + math.exp(1.7 * 5))),
     ],
 )
@@ -289,7 +289,7 @@ def test_the_chance_of_an_end_counts_from_the_last_movement() -> None:
     assert watched(at=90.0).chance_of_end(190) == pytest.approx(0.5)
     assert watched(doubt=0.0).chance_of_end(201) == pytest.approx(1 / (1 + math.exp(-1.7)))
     assert watched(doubt=0.0).chance_of_end(101) == pytest.approx(0.3 * 1 / 102)
-    assert watched(doubt=0.0).chance_of_end(300) == pytest.approx(1 / (1 + math.exp(-30)), rel=1e-15)
+    assert watched(doubt=0.0).chance_of_end(300) == 1 / (1 + math.exp(-30))
 
 
 def test_without_a_prediction_the_chance_of_an_end_grows_with_the_time_since_the_last_look() -> None:

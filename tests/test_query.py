@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from closebulk_async import Query, by_id, contact, contact_phone, lead, raw, saved_search, text_search
-from closebulk_async.conditions import RegularField
+from closebulk_async.conditions import Exists, RegularField
 from closebulk_async.errors import InvalidRequestError
 from closebulk_async.fields import NumberField
 from closebulk_async.guard import find_danger
@@ -194,6 +194,7 @@ def test_other_queries_send_what_they_say() -> None:
         lambda: SavedSearch(7),  # type: ignore[arg-type]
         lambda: FieldCondition(A, A),  # type: ignore[arg-type]
         lambda: FieldCondition(RegularField("lead", "name"), A),  # type: ignore[arg-type]
+        lambda: FieldCondition(A, Exists()),  # type: ignore[arg-type]
         lambda: HasRelated("", "contact", A),
         lambda: HasRelated("lead", "", A),
         lambda: ById("lead_1", negate="yes"),  # type: ignore[arg-type]

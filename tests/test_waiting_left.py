@@ -84,7 +84,7 @@ async def leave_by_closing_the_client(stage: Stage, wait: Wait[BulkEmail]) -> No
     task = asyncio.create_task(wait.result())
     await stage.clock.advance(2.5)
     await stage.close.aclose()
-    with pytest.raises(ClientClosedError, match="the job goes on"):
+    with pytest.raises(ClientClosedError, match=r"^email:bulkemail_[^:]*: the client was closed; the job goes on$"):
         await task
 
 
@@ -113,6 +113,19 @@ async def test_nothing_is_left_of_a_wait(stage: Stage, leave: Leave, *, poll_und
     assert await stage.nothing_is_left()
     assert stage.was_never_touched()
     assert stage.sim.jobs[0].snapshot(stage.clock.now())["status"] == "done"
+
+
+async def test_a_wait_begins_no_more_after_its_client_was_closed(stage: Stage) -> None:
+    """It says of which job, and that the client is closed; nothing is asked for, also where the end was known."""
+    ref, ended = stage.run_job(duration=1000), stage.run_job(duration=1)
+    await stage.close.wait_until_done(ended)
+    waits = {ref: stage.close.wait_until_done(ref), ended: stage.close.wait_until_done(ended)}
+    await stage.close.aclose()
+    asked = len(stage.sim.requests)
+    for each, wait in waits.items():
+        with pytest.raises(ClientClosedError, match=f"^{each}: this client is closed$"):
+            await wait
+    assert len(stage.sim.requests) == asked
 
 
 @pytest.mark.parametrize("at", [3, 5, 7])

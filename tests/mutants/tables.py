@@ -14,7 +14,15 @@ TESTS: Mapping[str, Sequence[str]] = {
     "progress": ("progress", "pace", "waiting"),
     "ratelimit": ("ratelimit",),
     "policy": ("policy", "cadence", "wire/test_retries"),
-    "watching": ("watching", "waiting_together", "waiting_events", "stale_answers", "webhooks_wake", "hearing"),
+    "watching": (
+        "watching",
+        "waiting_together",
+        "waiting_left",
+        "webhooks_wake",
+        "hearing",
+        "memory_of_waits::test_starts_are_not_remembered_for_ever",
+        "polling::test_snapshots_stay_whole",
+    ),
     # The rest, in the order of what a mistake there would cost.
     "guard": ("guard",),
     "wire": ("wire", "wire_errors"),
@@ -40,7 +48,7 @@ TESTS: Mapping[str, Sequence[str]] = {
     "plain_json": ("query", "query_json"),
     "conditions": ("conditions", "query_json"),
 }
-"""By the name of the module below `closebulk_async`: files below `tests`, without their `test_`.
+"""By the name of the module below `closebulk_async`: files below `tests`, without their `test_`, or one test of one.
 
 Few enough to be quick, and all that state what the module promises.
 """
@@ -51,5 +59,10 @@ OF_ALL = ("values",)
 
 
 def list_files(module: str) -> list[str]:
-    """The test files of a module, from the root of the checkout."""
-    return [f"tests/{name if '/' in name else f'test_{name}'}.py" for name in (*OF_ALL, *TESTS[module])]
+    """The tests of a module for pytest, from the root of the checkout."""
+    return [_find(name) for name in (*OF_ALL, *TESTS[module])]
+
+
+def _find(name: str) -> str:
+    file, *test = name.split("::")
+    return "::".join([f"tests/{file if '/' in file else f'test_{file}'}.py", *test])
