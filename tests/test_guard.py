@@ -138,6 +138,7 @@ DANGEROUS: dict[str, object] = {
     "id star": {"type": "id", "value": "*"},
     "id is a list": {"type": "id", "value": []},
     "saved search without id": {"type": "saved_search"},
+    "saved search by another key": {"type": "saved_search", "name": "everybody"},
     "saved search empty": {"type": "saved_search", "saved_search_id": ""},
     "no condition": {"type": "field_condition", "field": NAME},
     "condition is a text": {"type": "field_condition", "field": NAME, "condition": "exists"},

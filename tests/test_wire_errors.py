@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
@@ -200,3 +201,11 @@ def test_a_rate_limited_answer_has_its_hint(headers: dict[str, str], body: objec
     assert isinstance(error, RateLimitedError)
     assert error.retry_after == (None if seconds is None else timedelta(seconds=seconds))
     assert hint(answer(429, body, headers)) == seconds
+
+
+def test_of_other_answers_only_retry_after_is_a_hint() -> None:
+    """A 503 says nothing of limits; a date in it is read against this clock where the server shows none."""
+    limits = {"ratelimit": "limit=10, remaining=0, reset=2.5"}
+    assert hint(answer(503, {"rate_reset": 4}, limits)) is None
+    assert hint(answer(503, b"", {**limits, "retry-after": "3"})) == 3.0
+    assert hint(answer(503, b"", {"retry-after": format_datetime(NOW + timedelta(seconds=9), usegmt=True)})) == 9.0
