@@ -19,7 +19,7 @@ from closebulk_async.errors import (
     DecodeError,
     InvalidRequestError,
 )
-from closebulk_async.models import BULK_KINDS, MODEL_OF_KIND, BulkDelete, BulkEmail, JobRef, Kind, Status
+from closebulk_async.models import BULK_KINDS, MODEL_OF_KIND, BulkDelete, BulkEmail, Export, JobRef, Kind, Status
 from closebulk_async.starts import DeleteStart, EditStart, EmailStart, SequenceStart, Start
 from closebulk_async.wire import (
     ECHOED_BY_ALL,
@@ -375,12 +375,26 @@ def test_no_header_breaks_the_servers_time(header: str) -> None:
 
 def test_what_every_kind_shows_of_what_was_not_sent() -> None:
     """The defaults of the service, with which a fingerprint is made; and exports alone have no date of a change."""
-    plain = {"query": None, "results_limit": None, "s_query": {}, "send_done_email": True, "sort": []}
-    assert plain == ECHOED_BY_ALL
+    assert dict(ECHOED_BY_ALL) == {
+        "query": None,
+        "results_limit": None,
+        "s_query": {},
+        "send_done_email": True,
+        "sort": [],
+    }
     assert {kind: KINDS[kind].polled for kind in Kind} == {
         **dict.fromkeys(BULK_KINDS, ("date_updated",)),
         Kind.EXPORT: None,
     }
+
+
+def test_exports_are_a_kind_of_their_own() -> None:
+    """With a path and counters of their own, and nothing by which a start could be known again."""
+    row = KINDS[Kind.EXPORT]
+    assert (row.kind, row.model, row.echoed) == (Kind.EXPORT, Export, frozenset())
+    request = build_get(JobRef(Kind.EXPORT, "exp_1"), fields=["download_url"])
+    assert request.path == "/export/exp_1/"
+    assert dict(request.query) == {"_fields": "id,status,n_docs,n_docs_processed,download_url"}
 
 
 def test_what_a_kind_shows_again_is_a_field_of_its_model() -> None:
