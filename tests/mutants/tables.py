@@ -18,6 +18,7 @@ TESTS: Mapping[str, Sequence[str]] = {
         "watching",
         "waiting_together",
         "waiting_left",
+        "stale_answers",
         "webhooks_wake",
         "hearing",
         "memory_of_waits::test_starts_are_not_remembered_for_ever",
