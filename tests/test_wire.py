@@ -180,6 +180,7 @@ def test_pausing_and_resuming_change_the_item(status: Status, body: bytes) -> No
     """PUT on the item with the status that the vendor names; not repeated unseen."""
     request = build_set_status(REF, status)
     assert request == Request(method="PUT", path="/bulk_action/email/bulkemail_1/", body=body)
+    assert request.group == "PUT /bulk_action/email/"
     assert not request.is_safe_to_repeat
 
 
