@@ -6,6 +6,7 @@ The exit code is 1 where one survives that `survivors.toml` does not list, with 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from tests.mutants.changes import find_changes
 from tests.mutants.listed import Survivors, to_toml
 from tests.mutants.suite import Suite
-from tests.mutants.tables import TESTS, list_files
+from tests.mutants.tables import NOT_LOOKED_AT, TESTS, list_files
 from tests.mutants.trials import Verdict
 
 if TYPE_CHECKING:
@@ -56,12 +57,12 @@ def main() -> int:
 
 def _read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
-    parser.add_argument("modules", nargs="*", help="modules of the package, all that have tests named if none is given")
+    parser.add_argument("modules", nargs="*", help="modules of the package (all whose survivors were looked at)")
     parser.add_argument("--owner", default="", help="only the changes of this function or class")
-    parser.add_argument("--jobs", type=int, default=2, help="test runs at the same time (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="test runs at the same time (%(default)s)")
     options = parser.parse_args()
     options.modules = options.modules or list(TESTS)
-    unknown = sorted(set(options.modules) - set(TESTS))
+    unknown = sorted(set(options.modules) - {*TESTS, *NOT_LOOKED_AT})
     if unknown:
         parser.error(f"no tests are named for {', '.join(unknown)}: see tests/mutants/tables.py")
     return options
