@@ -28,8 +28,8 @@ TESTS: Mapping[str, Sequence[str]] = {
 }
 """By the name of the module below `closebulk_async`: files below `tests`, without their `test_`, or one test of one.
 
-Few enough to be quick, and all that state what the module promises. What survived here was looked at: by now a test finds
-it, or `survivors.toml` has it.
+Few enough to be quick, and all that state what the module promises. What survived here was looked at: by now a test
+finds it, or `survivors.toml` has it.
 """
 
 NOT_LOOKED_AT: Mapping[str, Sequence[str]] = {

@@ -45,7 +45,8 @@ add = adder(3)
 '''
 
 TRIALS = """
-import json, subprocess, sys, time
+import json, signal, subprocess, sys, time
+from contextlib import closing
 from tests.mutants.trials import Trial, run_trials
 
 def hang(tell):
@@ -53,7 +54,16 @@ def hang(tell):
     tell("sleeping", limit=0.1)
     time.sleep(3600)
 
-bodies = [lambda tell: True, lambda tell: False, lambda tell: 1 / 0, hang]
+def run_others(tell):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    tell("waiting", limit=1.0)
+    with closing(run_trials([Trial(0, hang_long, 600.0)], at_once=1)) as results:
+        return bool(list(results))
+
+def hang_long(tell):
+    time.sleep(3600)
+
+bodies = [lambda tell: True, lambda tell: False, lambda tell: 1 / 0, hang, run_others]
 results = run_trials([Trial(number, body, 600.0) for number, body in enumerate(bodies)], at_once=2)
 print(json.dumps({result.number: (result.verdict, result.last) for result in results}))
 """
@@ -126,4 +136,5 @@ def test_a_trial_leaves_nothing_behind() -> None:
         "1": ["killed", ""],
         "2": ["killed", ""],
         "3": ["timed out", "sleeping"],
+        "4": ["timed out", "waiting"],
     }

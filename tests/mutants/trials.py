@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MOST_MEMORY = 3 << 30
 """Bytes of address space of a trial: a loop that a change has made endless may fill a list."""
 
+TO_END = 5.0
+"""Seconds that a trial has to end by itself once it is told to."""
+
 READ_AT_ONCE = 1 << 16
 
 
@@ -138,8 +141,17 @@ def _listen(pipe: int, one: _Running) -> bool:
 
 def _end(pid: int) -> bool:
     """End a trial with all that it has started; True where it had ended by itself and passed."""
-    with suppress(ProcessLookupError):  # it may not have come to make its group
-        os.killpg(pid, signal.SIGKILL)
+    for send in (os.killpg, os.kill):  # it may not have come to make its group
+        with suppress(ProcessLookupError):
+            send(pid, signal.SIGTERM)  # one that runs trials itself has those to end
+    ended, status = 0, 0
+    deadline = time.monotonic() + TO_END
+    while not ended and time.monotonic() < deadline:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        time.sleep(0 if ended else 0.005)
     with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    if not ended:
         os.kill(pid, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status) == 0
