@@ -81,6 +81,7 @@ def test_a_read_of_one_action(kind: Kind) -> None:
     assert request == Request(method="GET", path=f"{PATHS[kind]}x_1/")
     assert str(request) == f"GET {PATHS[kind]}x_1/"
     assert request.group == f"GET {PATHS[kind]}"
+    assert (request.body, request.only_reads) == (None, False)
     assert request.is_safe_to_repeat
 
 
