@@ -96,6 +96,10 @@ def test_what_moves_at_one_instant_has_no_pace() -> None:
     """Two reads within a millisecond measure the clock; once there is a rate, they add to the counter only."""
     assert pace_of((5, 50), (5, 60)) is None
     assert pace_of((5, 50), (5.0005, 60)) is None
+    assert pace_of((0, 50), (0.001, 60)) is not None
+    first = Pace(-1.0, 0, 0.0, 10, step=10, rate=10)
+    assert first.move(20, before=0.0009, at=0.0009).rate == first.rate
+    assert first.move(20, before=0.001, at=0.001).rate > first.rate
     pace = pace_of((0, 0), (10, 100), (15, 150))
     assert pace is not None
     more = pace.move(160, before=15, at=15)
