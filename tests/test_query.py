@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -237,6 +238,8 @@ TOWER["queries"] = [TOWER]
         (lambda: Query.from_dict({"type": {1}}), "query.type is a set, which JSON does not know: {1}"),
         (lambda: to_query_dict({"type": {1}}), "query.type is a set, which JSON does not know: {1}"),
         (lambda: to_query_dict({"type": {1}}, name="s_query"), "s_query.type is a set, which JSON does not know: {1}"),
+        (lambda: raw({"type": "x", "n": [math.inf]}), "query.n.0 is inf: JSON knows finite numbers only"),
+        (lambda: raw({"a": {1: 2}}), "query.a has the key 1, and keys of JSON are texts"),
         (lambda: to_query_dict("ACME"), "query must be a Query or a mapping and is the str 'ACME'"),  # type: ignore[arg-type]
         (lambda: Query.from_dict(TOWER), "query contains itself, or is nested too deeply"),
         (lambda: to_query_dict(TOWER), "query contains itself, or is nested too deeply"),

@@ -27,6 +27,8 @@ TESTS: Mapping[str, Sequence[str]] = {
     "wire": ("wire", "wire_errors"),
     "fingerprints": ("fingerprints",),
     "pace": ("pace",),
+    "signing": ("signing", "reading_events"),
+    "plain_json": ("query", "query_json"),
 }
 """By the name of the module below `closebulk_async`: files below `tests`, without their `test_`, or one test of one.
 
@@ -50,9 +52,7 @@ NOT_LOOKED_AT: Mapping[str, Sequence[str]] = {
     "starts": ("starts",),
     "limits": ("limits",),
     "listing": ("listing",),
-    "signing": ("signing",),
     "parts": ("conditions", "query_json"),
-    "plain_json": ("query", "query_json"),
     "conditions": ("conditions", "query_json"),
 }
 """The same of modules that run only when they are named: who goes through what survives there moves them up."""
