@@ -42,6 +42,7 @@ def poll_steadily(at: Iterable[float], *, rate: float, batch: int) -> Pace:
 def test_the_first_movement_has_the_rate_since_the_begin() -> None:
     """Its instant lies halfway between the poll before it and the poll that saw it, and nobody trusts it yet."""
     assert pace_of((0, 0), (8, 0), (10, 100)) == Pace(9, 100, 9, 100, step=100, rate=10, doubt=1.0)
+    assert pace_of((50, 0), (58, 0), (60, 100)) == Pace(59, 100, 59, 100, step=100, rate=10, doubt=1.0)
 
 
 def test_a_movement_of_several_steps_is_placed_by_the_smallest() -> None:

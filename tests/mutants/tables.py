@@ -29,6 +29,7 @@ TESTS: Mapping[str, Sequence[str]] = {
     "pace": ("pace",),
     "signing": ("signing", "reading_events"),
     "plain_json": ("query", "query_json"),
+    "limits": ("limits",),
 }
 """By the name of the module below `closebulk_async`: files below `tests`, without their `test_`, or one test of one.
 
@@ -50,7 +51,6 @@ NOT_LOOKED_AT: Mapping[str, Sequence[str]] = {
     "waiters": ("waiting", "waiting_left", "waiting_events", "waiting_limits"),
     "convert": ("convert", "models"),
     "starts": ("starts",),
-    "limits": ("limits",),
     "listing": ("listing",),
     "parts": ("conditions", "query_json"),
     "conditions": ("conditions", "query_json"),
