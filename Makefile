@@ -32,6 +32,7 @@ CHAOS_FLEET_ARGS ?=
 AUDIT_ARGS ?=
 CONTRACT_ARGS ?=
 VERSION ?=
+MUTANTS_ARGS ?=
 # `make lock UPGRADE=--upgrade` takes the newest versions; without it only what pyproject.toml asks for changes.
 UPGRADE ?=
 # All but `airflow`, whose pins would hold back everything else. `=`, so that only `make lock` asks.
@@ -53,7 +54,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots bench-fleet audit release-check contract fuzz test-versions test-lowest test-newest docs
+.PHONY: help demo test chaos chaos-fleet test-airflow test-python-backoff lint format types bench bench-speed bench-starts bench-waits bench-downloads bench-dashboard build lock clean check-python screenshots bench-fleet audit release-check contract fuzz test-versions test-lowest test-newest docs mutants
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -106,6 +107,10 @@ define test_with
 @$(VENV)-$(1)/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
 $(VENV)-$(1)/bin/python -m pytest --numprocesses $(WORKERS) $(OF_DEPENDENCIES) $(PYTEST_ARGS)
 endef
+
+mutants: $(DEV) ## change the package in one place at a time, and see whether a test fails (MUTANTS_ARGS="policy --owner PollPolicy.delay")
+	@echo "== Changes of the package that no test finds; those of tests/mutants/survivors.toml are known, with the reason"
+	$(BIN)/python -m tests.mutants $(MUTANTS_ARGS)
 
 chaos: $(DEV) ## kill a thousand processes in the middle of a start, and try many more orders of events than `test`
 	@echo "== Killing processes at every line of a start and a wait, each followed by one that recovers"

@@ -106,7 +106,7 @@ def sort_query(node: object) -> object:
     if said.get("negate") is False:
         del said["negate"]
     word = said.get("type")
-    members = said.get(_UNORDERED.get(word, "")) if isinstance(word, str) else None
+    members = said.get(_UNORDERED[word]) if isinstance(word, str) and word in _UNORDERED else None
     if isinstance(members, list):
         members.sort(key=lambda item: json.dumps(item, sort_keys=True))
     return said

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
 from closebulk_async.errors import shorten
 
-Node = Mapping[str, Any]
+Node: TypeAlias = Mapping[str, Any]
 
 
 @attrs.frozen
@@ -90,29 +90,46 @@ def _children(node: Node) -> Sequence[Any]:
     return queries if isinstance(queries, list | tuple) else ()
 
 
-def _flatten(node: Node) -> Sequence[Any]:
-    """The children of an `and` or an `or`, those of nested ones of the same type and of single ones among them."""
-    flat: list[Any] = []
+@attrs.frozen
+class _Members:
+    """What an `and` or an `or` is made of: its children, but of nested ones of its type, or with one child, theirs.
+
+    `joined` are those nested ones, each of which is a member as well.
+    """
+
+    single: list[Any] = attrs.field(factory=list)
+    joined: list[Any] = attrs.field(factory=list)
+
+    @property
+    def hold_opposites(self) -> bool:
+        """Whether one is the exact negation of another."""
+        return _holds_opposites([*self.single, *self.joined])
+
+
+def _flatten(node: Node) -> _Members:
+    members = _Members()
     for child in _children(node):
         is_list = isinstance(child, Mapping) and child.get("type") in ("and", "or") and not child.get("negate")
         if is_list and (child["type"] == node.get("type") or len(_children(child)) == 1):
-            flat.extend(_flatten({**child, "type": node.get("type")}) or [child])
+            inner = _flatten({**child, "type": node.get("type")})
+            members.single.extend(inner.single or [child])
+            members.joined.extend([child, *inner.joined])
         else:
-            flat.append(child)
-    return flat
+            members.single.append(child)
+    return members
 
 
 def _judge_and(node: Node) -> Reach:
-    children = _flatten(node)
-    found = [reach(child) for child in children]
-    none = any(each.none for each in found) or _holds_opposites(children)
+    members = _flatten(node)
+    found = [reach(child) for child in members.single]
+    none = any(each.none for each in found) or members.hold_opposites
     return Reach(all=all(each.all for each in found), none=none or not found)
 
 
 def _judge_or(node: Node) -> Reach:
-    children = _flatten(node)
-    found = [reach(child) for child in children]
-    all_ = any(each.all for each in found) or _holds_opposites(children)
+    members = _flatten(node)
+    found = [reach(child) for child in members.single]
+    all_ = any(each.all for each in found) or members.hold_opposites
     return Reach(all=all_ or not found, none=all(each.none for each in found))
 
 

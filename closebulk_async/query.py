@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@attrs.frozen(repr=False)
+@attrs.frozen
 class Query(Part):
     """A query that can be joined with others; this class itself where nobody knows its type.
 

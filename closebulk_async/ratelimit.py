@@ -24,7 +24,7 @@ LONGEST = 7 * 86_400.0
 
 _PAIR = re.compile(r"\s*([A-Za-z][\w-]*)\s*=\s*\"?([0-9]{1,15}(?:\.[0-9]*)?|\.[0-9]+)\"?\s*", re.ASCII)
 
-_COMMON = re.compile(r"limit=([0-9]{1,15})[,;] remaining=([0-9]{1,15})[,;] reset=([0-9]{1,15}(?:\.[0-9]*)?)", re.ASCII)
+_COMMON = re.compile(r"limit=([0-9]{1,15})[,;] remaining=([0-9]{1,15})[,;] reset=([0-9]{1,15}(?:\.[0-9]*)?)")
 """As the documentation and the live service spell it."""
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from closebulk_async import DeleteStart, EditStart, EmailStart, Query, SequenceStart, by_id, contact, lead
 from closebulk_async.errors import InvalidRequestError
 from closebulk_async.fingerprints import echoed_fields, fingerprint_of, fingerprint_of_action, may_come_from
-from closebulk_async.models import BULK_KINDS, BulkEdit, BulkEmail, BulkObjectType, ContactPreference, Kind
+from closebulk_async.models import BULK_KINDS, BulkDelete, BulkEdit, BulkEmail, BulkObjectType, ContactPreference, Kind
 from closebulk_async.simulator import Job, Plan
 from closebulk_async.simulator.kinds import KINDS as SIMULATED
 from closebulk_async.starts import RULES
@@ -228,6 +228,8 @@ def test_a_query_that_was_built_in_another_order_is_the_same(one: Query, other: 
         ({"type": "from_to", "values": [1, 5]}, {"type": "from_to", "values": [5, 1]}),
         ({"type": "first_wins", "queries": [QUERY, OTHER]}, {"type": "first_wins", "queries": [OTHER, QUERY]}),
         ({"type": "text", "value": ""}, {"type": "text"}),
+        ({"type": "first_wins", "": ["a", "b"]}, {"type": "first_wins", "": ["b", "a"]}),
+        ({"type": ["and"], "queries": [QUERY, OTHER]}, {"type": ["and"], "queries": [OTHER, QUERY]}),
     ],
     ids=str,
 )
@@ -276,9 +278,21 @@ def test_what_a_row_does_not_show_counts_as_not_sent() -> None:
 )
 def test_an_action_that_contradicts_a_start_is_not_its(shown: dict[str, Any], *, may_be: bool) -> None:
     """Queries may be spelled otherwise and defaults filled in; what was sent as a word or an id comes back as it is."""
-    body = {"template_id": "tmpl_1", "sender": "me@example.com", "s_query": QUERY}
+    body = {"template_id": "tmpl_1", "sender": "me@example.com", "s_query": QUERY, "query": "y", "sort": [{"b": 2}]}
     row = BulkEmail.from_dict({"id": "bulkemail_1", "template_id": "tmpl_1", "sender": "me@example.com", **shown})
     assert may_come_from(row, body) is may_be
+
+
+def test_what_was_sent_as_nothing_or_comes_back_as_a_number_is_no_contradiction() -> None:
+    """What the service shows for nothing is what was sent, and a number is the text that says it."""
+    leads, contacts = (
+        BulkDelete.from_dict({"id": "bulkdelete_1", "bulk_object_type": word}) for word in ("lead", "contact")
+    )
+    assert may_come_from(leads, {"bulk_object_type": None})
+    assert not may_come_from(contacts, {"bulk_object_type": None})
+    row = BulkEdit.from_dict({"id": "bulkedit_1", "type": "set_custom_field", "custom_field_value": 5})
+    assert may_come_from(row, {"type": "set_custom_field", "custom_field_value": "5"})
+    assert not may_come_from(row, {"type": "set_custom_field", "custom_field_value": "6"})
 
 
 @pytest.mark.parametrize("value", [1e16, 1e-5, 7, True, ["a"]])
@@ -309,6 +323,8 @@ def test_a_start_that_is_nested_beyond_reason_is_refused(levels: int) -> None:
         with suppress(InvalidRequestError):
             digests.add(below(depth))
     assert len(digests) == (levels <= 120)
+    with pytest.raises(InvalidRequestError, match=r"^email: the request is nested too deeply$"):
+        email(s_query=nested(2000))
 
 
 @pytest.mark.parametrize("levels", [200, 300, 1000])
@@ -319,4 +335,5 @@ def test_a_row_that_is_nested_beyond_reason_is_nobodys(levels: int) -> None:
         tower = [tower]
     row = attrs.evolve(BulkEdit.example(), custom_field_value=tower, sort=[{"a": tower}])
     assert fingerprint_of_action(row) != fingerprint_of_action(BulkEdit.example())
+    assert fingerprint_of_action(row) == "" or levels < 1000
     assert may_come_from(row, {"type": row.type, "custom_field_value": "7"}) is False

@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import attrs
+import pytest
+
 from closebulk_async import CloseBulk
-from closebulk_async.limits import MOST_SHOWN, LimitLog
+from closebulk_async.limits import GroupLimits, LimitLog, ShownLimit
 from closebulk_async.ratelimit import RateLimit
 from closebulk_async.simulator import Limits, Simulator, faults
 
@@ -70,14 +73,15 @@ def test_the_larger_of_two_is_the_organization_s() -> None:
     assert shown[2].resets_at == NOW + timedelta(seconds=2.5)
 
 
-def test_limits_that_change_do_not_pile_up() -> None:
-    """The ones that were shown last are kept; a header without a number of requests says nothing."""
+@pytest.mark.parametrize("sign", [1, -1])
+def test_limits_that_change_do_not_pile_up(sign: int) -> None:
+    """The eight that were shown last are kept, whether they grow or shrink; a header without a number says nothing."""
     log = LimitLog()
-    for number in range(3 * MOST_SHOWN):
-        log.note("GET /x/", RateLimit(limit=1000 + number), now=NOW + timedelta(seconds=number))
+    for number in range(24):
+        log.note("GET /x/", RateLimit(limit=1000 + sign * number), now=NOW + timedelta(seconds=number))
     log.note("GET /x/", RateLimit(remaining=4, reset=1), now=NOW)
     shown = log.read()["GET /x/"].shown
-    assert [one.limit for one in shown] == [1000 + number for number in range(2 * MOST_SHOWN, 3 * MOST_SHOWN)]
+    assert [one.limit for one in shown] == sorted(1000 + sign * number for number in range(16, 24))
 
 
 def test_an_end_beyond_all_calendars_is_none() -> None:
@@ -86,3 +90,12 @@ def test_an_end_beyond_all_calendars_is_none() -> None:
     log.note(READS, RateLimit(limit=10, remaining=3, reset=1e15), now=NOW)
     (shown,) = log.read()[READS].shown
     assert (shown.limit, shown.remaining, shown.resets_at) == (10, 3, None)
+
+
+def test_what_is_known_of_a_group_says_which_one() -> None:
+    """By its name; where nothing more is known, there is no limit, no 429 and no stop."""
+    log = LimitLog()
+    log.note("GET /x/", RateLimit(limit=160), now=NOW)
+    assert log.read()["GET /x/"].group == "GET /x/"
+    assert attrs.astuple(GroupLimits(group="GET /x/")) == ("GET /x/", (), 0, None)
+    assert ShownLimit(limit=1.0, remaining=None, resets_at=None, seen_at=NOW).scope is None

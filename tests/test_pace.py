@@ -42,6 +42,7 @@ def poll_steadily(at: Iterable[float], *, rate: float, batch: int) -> Pace:
 def test_the_first_movement_has_the_rate_since_the_begin() -> None:
     """Its instant lies halfway between the poll before it and the poll that saw it, and nobody trusts it yet."""
     assert pace_of((0, 0), (8, 0), (10, 100)) == Pace(9, 100, 9, 100, step=100, rate=10, doubt=1.0)
+    assert pace_of((50, 0), (58, 0), (60, 100)) == Pace(59, 100, 59, 100, step=100, rate=10, doubt=1.0)
 
 
 def test_a_movement_of_several_steps_is_placed_by_the_smallest() -> None:
@@ -96,6 +97,10 @@ def test_what_moves_at_one_instant_has_no_pace() -> None:
     """Two reads within a millisecond measure the clock; once there is a rate, they add to the counter only."""
     assert pace_of((5, 50), (5, 60)) is None
     assert pace_of((5, 50), (5.0005, 60)) is None
+    assert pace_of((0, 50), (0.001, 60)) is not None
+    first = Pace(-1.0, 0, 0.0, 10, step=10, rate=10)
+    assert first.move(20, before=0.0009, at=0.0009).rate == first.rate
+    assert first.move(20, before=0.001, at=0.001).rate > first.rate
     pace = pace_of((0, 0), (10, 100), (15, 150))
     assert pace is not None
     more = pace.move(160, before=15, at=15)

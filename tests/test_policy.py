@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from statistics import mean, quantiles
@@ -22,6 +23,7 @@ from closebulk_async.policy import (
     NO_RETRY,
     PollPolicy,
     RetryPolicy,
+    StartPolicy,
     Timeouts,
     after_hint,
     to_seconds,
@@ -41,6 +43,7 @@ factors = st.floats(1.001, 10)
 DURATIONS = [
     *((Timeouts, name) for name in ("connect", "total")),
     *((RetryPolicy, name) for name in ("first", "ceiling", "max_wait")),
+    *((StartPolicy, name) for name in ("first", "ceiling", "lease")),
     *(
         (PollPolicy, name)
         for name in (
@@ -75,11 +78,16 @@ def test_a_duration_is_seconds_or_a_timedelta(given_: float | timedelta, seconds
 @pytest.mark.parametrize("value", NO_DURATIONS)
 def test_what_is_no_duration_is_refused_by_its_name(value: Any) -> None:  # noqa: ANN401 - what untyped callers pass
     """Negative, not finite, or no number: the error names the parameter."""
-    with pytest.raises(InvalidRequestError, match="stall_timeout must be"):
+    said = "must be seconds, a finite number that is not negative or a timedelta, and is"
+    with pytest.raises(InvalidRequestError, match=f"^stall_timeout {said} {re.escape(repr(value))}$"):
         to_seconds(value, name="stall_timeout")
+    with pytest.raises(InvalidRequestError, match=f"^duration {said}"):
+        to_seconds(value)
     if value is not None:
-        with pytest.raises(InvalidRequestError, match="stall_timeout must be"):
+        with pytest.raises(InvalidRequestError, match=f"^stall_timeout {said}"):
             to_seconds_or_none(value, name="stall_timeout")
+        with pytest.raises(InvalidRequestError, match=f"^duration {said}"):
+            to_seconds_or_none(value)
 
 
 @pytest.mark.parametrize(("cls", "name"), DURATIONS)
@@ -92,28 +100,56 @@ def test_durations_of_policies_are_checked(cls: type[Any], name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cls", "name", "bad", "good"),
+    ("cls", "name", "bad", "good", "said"),
     [
-        (RetryPolicy, "attempts", (0, -1, 1.0, True, "5", None), 1),
-        (RetryPolicy, "factor", (0.9, 0, -1, float("nan"), float("inf"), "2", None), 1),
-        (PollPolicy, "factor", (1, 0.5, float("nan"), float("inf"), None), 1.1),
-        (PollPolicy, "concurrency", (0, -1, 2.5, True, None), 1),
-        *((PollPolicy, name, (0, 0.0, timedelta(0)), 0.1) for name in ("floor", "webhook_beat", "discover")),
+        (RetryPolicy, "attempts", (0, -1, 1.0, True, "5", None), 1, "must be an integer, at least 1, and is"),
+        (
+            RetryPolicy,
+            "factor",
+            (0.9, 0, -1, float("nan"), float("inf"), "2", None),
+            1,
+            "must be a finite number, at least 1, and is",
+        ),
+        (StartPolicy, "fence_requests", (0, 2.0, True, None), 1, "must be an integer, at least 1, and is"),
+        (StartPolicy, "factor", (0.9, float("nan"), "2"), 1, "must be a finite number, at least 1, and is"),
+        (
+            PollPolicy,
+            "factor",
+            (1, 0.5, float("nan"), float("inf"), None),
+            1.1,
+            "must be a finite number, above 1, and",
+        ),
+        (PollPolicy, "concurrency", (0, -1, 2.5, True, None), 1, "must be an integer, at least 1, and is"),
+        *(
+            (cls, name, (0, 0.0, timedelta(0)), 0.1, "must be longer than 0")
+            for cls, name in (
+                (StartPolicy, "first"),
+                (StartPolicy, "ceiling"),
+                (StartPolicy, "lease"),
+                (PollPolicy, "floor"),
+                (PollPolicy, "webhook_beat"),
+                (PollPolicy, "discover"),
+            )
+        ),
     ],
 )
-def test_numbers_of_policies_are_checked(cls: type[Any], name: str, bad: tuple[Any, ...], good: float) -> None:
-    """A number out of its bounds raises this package's error, and names itself; the bound itself is let in."""
+def test_numbers_of_policies_are_checked(
+    cls: type[Any], name: str, bad: tuple[Any, ...], good: float, said: str
+) -> None:
+    """A number out of its bounds raises this package's error, which names it and the bound; that one is let in."""
     assert getattr(cls(**{name: good}), name) == good
     for value in bad:
-        with pytest.raises(InvalidRequestError, match=f"{name} must be"):
+        with pytest.raises(InvalidRequestError, match=f"^{name} {said}"):
             cls(**{name: value})
 
 
 def test_every_number_of_the_policies_is_tested() -> None:
     """The tables above miss no field."""
     tested = {*DURATIONS, (RetryPolicy, "attempts"), (RetryPolicy, "factor")}
+    tested |= {(StartPolicy, name) for name in ("fence_requests", "factor")}
     tested |= {(PollPolicy, name) for name in ("factor", "is_adaptive", "concurrency")}
-    assert tested == {(cls, f.name) for cls in (Timeouts, RetryPolicy, PollPolicy) for f in attrs.fields(cls)}
+    policies = (Timeouts, RetryPolicy, StartPolicy, PollPolicy)
+    assert tested == {(cls, f.name) for cls in policies for f in attrs.fields(cls)}
 
 
 def test_policies_are_frozen_values() -> None:
@@ -127,15 +163,37 @@ def test_policies_are_frozen_values() -> None:
 
 def test_the_numbers_that_are_promised() -> None:
     """What the documentation says of waits: minutes, hours and days after which something is given up."""
-    policy = PollPolicy()
-    assert policy.lost_after == timedelta(minutes=15).total_seconds()
-    assert policy.unknown_stall == timedelta(hours=24).total_seconds()
-    assert policy.resumable == timedelta(days=7).total_seconds()
-    assert policy.settle == 15
-    assert policy.last_look == 1
-    assert policy.remember == 60
-    assert (policy.paused, policy.webhook_beat, policy.discover, policy.beat) == (60, 120, 30, 0.5)
-    assert (policy.floor, policy.ceiling) == (1, 120)
+    assert attrs.asdict(PollPolicy()) == {
+        "floor": 1,
+        "factor": 1.5,
+        "ceiling": 120,
+        "is_adaptive": True,
+        "paused": 60,
+        "webhook_beat": 120,
+        "beat": 0.5,
+        "discover": 30,
+        "remember": 60,
+        "lost_after": timedelta(minutes=15).total_seconds(),
+        "settle": 15,
+        "unknown_stall": timedelta(hours=24).total_seconds(),
+        "resumable": timedelta(days=7).total_seconds(),
+        "last_look": 1,
+        "concurrency": 16,
+    }
+
+
+def test_the_numbers_of_requests_and_starts() -> None:
+    """A request gives up after a minute or five attempts, a start looks for its job after half a second at first."""
+    assert attrs.asdict(Timeouts()) == {"connect": 10, "total": 60}
+    assert attrs.asdict(RetryPolicy()) == {"attempts": 5, "first": 0.5, "factor": 2, "ceiling": 20, "max_wait": 120}
+    assert attrs.asdict(StartPolicy()) == {"fence_requests": 20, "first": 0.5, "factor": 2, "ceiling": 4, "lease": 20}
+
+
+def test_a_start_looks_again_after_longer_and_longer() -> None:
+    """The waits between looks are exact: they grow by the factor up to the ceiling, or stay where they began above."""
+    assert list(islice(StartPolicy().waits(), 6)) == [0.5, 1, 2, 4, 4, 4]
+    assert list(islice(StartPolicy(first=3, factor=1.5, ceiling=5).waits(), 4)) == [3, 4.5, 5, 5]
+    assert list(islice(StartPolicy(first=7, ceiling=4).waits(), 3)) == [7, 7, 7]
 
 
 @pytest.mark.parametrize("value", [1, "yes", None])
@@ -260,6 +318,12 @@ def test_a_fixed_beat_is_kept_whatever_is_known(seconds: float, age: float, rest
     assert PollPolicy(floor=seconds, ceiling=seconds).delay(meters[1]) == seconds
 
 
+def test_a_fixed_beat_is_a_policy_like_others() -> None:
+    """Each poll when it is due and no later, and all else as it is by default or as it is asked for."""
+    assert PollPolicy.fixed(7) == PollPolicy(floor=7, ceiling=7, paused=7, beat=0)
+    assert PollPolicy.fixed(7, paused=70, settle=1) == PollPolicy(floor=7, ceiling=7, paused=70, beat=0, settle=1)
+
+
 def test_exponential_steps_grow_whatever_is_known() -> None:
     """By the factor from poll to poll up to the ceiling, moving or not; a poll that comes early changes nothing."""
     policy = PollPolicy.exponential()
@@ -348,6 +412,16 @@ def test_an_overdue_action_is_looked_at_soon(overdue: float, delay: float) -> No
     """After a fifth of what it is late, up to five seconds; what is late by minutes after a fiftieth of that."""
     assert PollPolicy().delay(predicted(-overdue, left=0, doubt=0.5, age=1e5)) == pytest.approx(delay)
     assert PollPolicy().delay(predicted(-overdue, left=1, doubt=0.5, age=1e5)) == pytest.approx(delay)
+
+
+def test_what_is_said_in_floors_scales_with_the_floor() -> None:
+    """How near an end is approached, how long a silence is where nothing is known, and how late one is looked for."""
+    slow, quick = PollPolicy(floor=2), PollPolicy(floor=0.1)
+    assert slow.delay(predicted(3, doubt=0)) == pytest.approx(3.8)
+    assert quick.delay(predicted(0.5, doubt=0)) == pytest.approx(0.25)
+    assert quick.delay(predicted(0.3, doubt=0)) == pytest.approx(0.19)
+    assert slow.delay(predicted(-250, left=0, doubt=0, age=1e5)) == pytest.approx(10)
+    assert quick.delay(predicted(-20, left=0, doubt=0, age=1e5)) == pytest.approx(0.5)
 
 
 def test_a_doubtful_end_is_no_more_overdue_than_it_was_sure() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -17,10 +18,12 @@ from closebulk_async.models import (
     MODEL_OF_KIND,
     BulkEmail,
     BulkSequenceSubscription,
+    Export,
     Job,
     Kind,
     Status,
 )
+from closebulk_async.pace import Pace
 from closebulk_async.progress import Meter, Progress, count_objects, observe
 
 from .strategies import any_rows, patient
@@ -237,6 +240,7 @@ def test_a_pause_began_when_the_job_was_last_touched() -> None:
     paused = email(10, status="paused", date_updated=touched)
     assert meter_of((0, paused)).paused_since == touched
     assert meter_of((0, email(10)), (5, paused)).paused_since == NOW
+    assert meter_of((100, email(10)), (105, paused)).paused_since == NOW + timedelta(seconds=100)
     just_now = email(10, status="paused", date_updated=NOW + timedelta(seconds=3))
     assert meter_of((0, email(10)), (5, just_now)).paused_since == NOW + timedelta(seconds=3)
     assert meter_of((0, paused), (5, attrs.evolve(paused, date_updated=NOW))).paused_since == touched
@@ -258,6 +262,69 @@ def test_a_pause_without_a_date_began_now() -> None:
         assert meter_of((0, action)).paused_since == NOW
 
 
+def watched(**pace: float) -> EmailMeter:
+    """A job that is half done after a hundred seconds, and may be off by a fifth of the hundred that are left."""
+    numbers = {"at": 100.0, "rate": 0.5, "doubt": 0.2, **pace}
+    return attrs.evolve(meter_of((0.0, email(0)), (100.0, email(50))), pace=Pace(0.0, 0, count=50, step=1, **numbers))
+
+
+@pytest.mark.parametrize(
+    ("at", "chance"),
+    [
+        (200, 0.5),
+        (220, 1 / (1 + math.exp(-1.7))),
+        (180, 1 / (1 + math.exp(1.7))),
+        (140, 0.3 * 40 / 141),
+        (1e9, 1 / (1 + math.exp(-30.0))),
+        (100, 1 / (1 + math.exp(1.7 * 5))),
+    ],
+)
+def test_the_chance_of_an_end_is_even_when_it_is_predicted(at: float, chance: float) -> None:
+    """It lies around that instant as errors do; long before, it is a part of what it is without a prediction."""
+    assert watched().chance_of_end(at) == pytest.approx(chance, rel=1e-12)
+
+
+def test_the_chance_of_an_end_counts_from_the_last_movement() -> None:
+    """Where that is older than the last look; and a rate that was never off may be off by a second."""
+    assert watched(at=90.0).chance_of_end(190) == pytest.approx(0.5)
+    assert watched(doubt=0.0).chance_of_end(201) == pytest.approx(1 / (1 + math.exp(-1.7)))
+    assert watched(doubt=0.0).chance_of_end(101) == pytest.approx(0.3 * 1 / 102)
+    assert watched(doubt=0.0).chance_of_end(300) == 1 / (1 + math.exp(-30))
+
+
+def test_without_a_prediction_the_chance_of_an_end_grows_with_the_time_since_the_last_look() -> None:
+    """One in two when it is twice as old; the same where a rate is known, but not how far it has to go."""
+    blind = meter_of((0, email(50)), (20, email(50)))
+    assert blind.chance_of_end(20) == 0
+    assert blind.chance_of_end(30) == 10 / 31
+    assert blind.chance_of_end(41) == 0.5
+    uncounted = attrs.evolve(watched(), total=None)
+    assert uncounted.left is None
+    assert uncounted.chance_of_end(200) == 100 / 201
+
+
+@pytest.mark.parametrize("status", ["paused", "done", "error"])
+def test_what_does_not_run_has_no_chance_of_an_end(status: str) -> None:
+    """It has ended, or only a person lets it go on."""
+    assert meter_of((0, email(50, status=status))).chance_of_end(1000) == 0
+
+
+@pytest.mark.parametrize(("years", "is_known"), [(100, False), (99.9, True)])
+def test_a_century_is_where_predictions_end(years: float, is_known: bool) -> None:  # noqa: FBT001 - of a table
+    """A job of 99.9 years is still predicted."""
+    seconds = years * 365 * 24 * 3600
+    meter = attrs.evolve(watched(rate=1.0), processed=0, total=int(seconds))
+    assert (meter.left is not None) is is_known
+    assert (meter.eta is not None) is is_known
+
+
+def test_an_export_counts_its_rows() -> None:
+    """They are its objects; one that says nothing of them has processed none."""
+    assert count_objects(Export.example(n_docs=9, n_docs_processed=4)) == (4, 9)
+    assert count_objects(Export.example(n_docs=None, n_docs_processed=None)) == (0, None)
+    assert count_objects(Export.from_dict({"id": "x"})) == (0, None)
+
+
 def test_older_rows_count_leads() -> None:
     """A row without the counters of objects counts its leads; one without any counts nothing and is no error."""
     row = {"id": "x", "status": "processing", "n_leads": 8, "n_leads_processed": 2}
@@ -268,6 +335,7 @@ def test_older_rows_count_leads() -> None:
     assert count_objects(bare) == (0, None)
     assert observe(None, bare, at=0, now=NOW).fraction is None
     assert count_objects(email(3, None)) == (3, None)
+    assert count_objects(BulkEmail.from_dict({"id": "x", "n_objects_processed": 3})) == (3, None)
 
 
 def test_a_progress_shows_its_action() -> None:
@@ -279,6 +347,20 @@ def test_a_progress_shows_its_action() -> None:
     assert not progress_of(email(40, status="paused")).is_final
     assert progress.changed
     assert (progress.last_error, progress.error) == (None, None)
+
+
+def test_following_that_has_failed_is_final() -> None:
+    """Nothing comes after it, whatever the action does."""
+    action = email(40)
+    assert progress_of(action, error=WaitError("given up", ref=action.ref, action=action)).is_final
+    assert not progress_of(action, last_error=CloseBulkError("cut")).is_final
+
+
+def test_a_progress_of_an_action_that_nobody_has_read() -> None:
+    """Where no poll has shown the action, its status is None, in words too."""
+    progress = progress_of(BulkEmail.from_dict({"id": "bulkemail_1"}))
+    assert progress.status is None
+    assert progress.to_dict()["status"] is None
 
 
 def test_a_progress_is_json_of_seconds_and_texts() -> None:
@@ -361,5 +443,7 @@ def test_a_progress_that_was_read_keeps_the_messages_of_its_errors() -> None:
 def test_what_is_no_progress_is_refused(changes: dict[str, Any]) -> None:
     """A value that does not fit, or that is missing, is an error of this package."""
     data = {key: value for key, value in {**progress_of(email(1)).to_dict(), **changes}.items() if value is not ...}
-    with pytest.raises(InvalidRequestError, match="this is not a"):
+    with pytest.raises(InvalidRequestError, match=r"^this is not a Progress: [A-Za-z]+: ") as caught:
         Progress.from_dict(data)
+    assert caught.value.__cause__ is not None
+    assert str(caught.value).endswith(f"{type(caught.value.__cause__).__name__}: {caught.value.__cause__}")

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from closebulk_async import Query, by_id, contact, contact_phone, lead, raw, saved_search, text_search
+from closebulk_async.conditions import Exists, RegularField
 from closebulk_async.errors import InvalidRequestError
 from closebulk_async.fields import NumberField
 from closebulk_async.guard import find_danger
-from closebulk_async.query import And, FieldCondition, HasRelated, Or, to_query_dict
+from closebulk_async.query import (
+    And,
+    ById,
+    FieldCondition,
+    HasRelated,
+    ObjectType,
+    Or,
+    SavedSearch,
+    TextSearch,
+    to_query_dict,
+)
 
 from .strategies import patient
 
@@ -139,7 +153,8 @@ def test_queries_join_with_queries_only(join: Callable[[Any, Any], Query], other
 @pytest.mark.parametrize("use", [bool, lambda query: not query, lambda query: query and B, lambda query: query or B])
 def test_a_query_has_no_truth_value(use: Callable[[Query], object]) -> None:
     """`and`, `or` and `not` would forget one side without a word."""
-    with pytest.raises(InvalidRequestError, match="join queries with"):
+    said = "a query has no truth value: join queries with & | ~, and write both bounds with in_range(gt=, lt=)"
+    with pytest.raises(InvalidRequestError, match=f"^{re.escape(said)}$"):
         use(A)
 
 
@@ -176,7 +191,14 @@ def test_other_queries_send_what_they_say() -> None:
         lambda: Query.from_dict("ACME"),  # type: ignore[arg-type]
         lambda: And([A]),  # type: ignore[arg-type]
         lambda: Or((A, B.to_dict())),  # type: ignore[arg-type]
+        lambda: ObjectType(""),
+        lambda: SavedSearch(7),  # type: ignore[arg-type]
         lambda: FieldCondition(A, A),  # type: ignore[arg-type]
+        lambda: FieldCondition(RegularField("lead", "name"), A),  # type: ignore[arg-type]
+        lambda: FieldCondition(A, Exists()),  # type: ignore[arg-type]
+        lambda: HasRelated("", "contact", A),
+        lambda: HasRelated("lead", "", A),
+        lambda: ById("lead_1", negate="yes"),  # type: ignore[arg-type]
         lambda: HasRelated("lead", "contact", A.to_dict()),  # type: ignore[arg-type]
     ],
 )
@@ -184,6 +206,53 @@ def test_what_is_no_query_is_refused_where_it_is_written(write: Callable[[], Que
     """An empty or a wrong value fails at once, and not as a query that matches everything."""
     with pytest.raises(InvalidRequestError):
         write()
+
+
+@pytest.mark.parametrize(
+    ("cls", "parts"),
+    [
+        (ById, ["value"]),
+        (ObjectType, ["object_type"]),
+        (TextSearch, ["value"]),
+        (FieldCondition, ["field", "condition"]),
+        (HasRelated, ["this_object_type", "related_object_type", "related_query"]),
+        (And, ["queries"]),
+        (Or, ["queries"]),
+        (SavedSearch, ["saved_search_id"]),
+    ],
+)
+def test_a_query_has_all_of_its_parts(cls: type[Query], parts: list[str]) -> None:
+    """None of them has a default that would stand for anything."""
+    assert [field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING] == parts
+
+
+TOWER: dict[str, Any] = {"type": "and"}
+TOWER["queries"] = [TOWER]
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (by_id, "by_id: name at least one id"),
+        (lambda: raw({"n": 1}), "a query says its type, and this one does not: {'n': 1}"),
+        (lambda: Query.from_dict({"type": {1}}), "query.type is a set, which JSON does not know: {1}"),
+        (lambda: to_query_dict({"type": {1}}), "query.type is a set, which JSON does not know: {1}"),
+        (lambda: to_query_dict({"type": {1}}, name="s_query"), "s_query.type is a set, which JSON does not know: {1}"),
+        (lambda: raw({"type": "x", "n": [math.inf]}), "query.n.0 is inf: JSON knows finite numbers only"),
+        (lambda: raw({"a": {1: 2}}), "query.a has the key 1, and keys of JSON are texts"),
+        (lambda: to_query_dict("ACME"), "query must be a Query or a mapping and is the str 'ACME'"),  # type: ignore[arg-type]
+        (lambda: Query.from_dict(TOWER), "query contains itself, or is nested too deeply"),
+        (lambda: to_query_dict(TOWER), "query contains itself, or is nested too deeply"),
+        (lambda: to_query_dict(TOWER, name="s_query"), "s_query contains itself, or is nested too deeply"),
+    ],
+)
+def test_what_is_refused_is_called_by_its_name(write: Callable[[], object], said: str) -> None:
+    """The message says what was wrong where; no error of Python's recursion hangs on it."""
+    with pytest.raises(InvalidRequestError) as caught:
+        write()
+    assert str(caught.value) == said
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
 def test_one_entrance_takes_both() -> None:

@@ -170,6 +170,10 @@ WITH_NOTE = {
         "(lead.every() & ~(by_id('lead_1') | saved_search('save_1')))",
         "(contact.emails_count.in_range(gt=1, lte=2) | contact.title.beginning_of_words('CE'))",
         "contact.has(contact_phone, contact_phone.phone.phrase('+1'))",
+        "contact.has(contact_email, contact_email.email.exists())",
+        "contact.has(contact_url, contact_url.url.exists())",
+        "lead.has(address, address.city.exists())",
+        "contact.every()",
         "lead.custom('cf_1').has_any_term('a', 'b')",
         "lead.custom('cf_1').is_any_of('user_1', reference_type='user')",
         "lead.created_by.is_current_user()",
@@ -181,6 +185,7 @@ WITH_NOTE = {
         f"Query.from_dict({ANY_CALL!r})",
         f"Query.from_dict({WITH_NOTE!r})",
         "Query.from_dict({'type': 'new'})",
+        "Query.from_dict({'type': 'object_type', 'object_type': 'call'})",
     ],
 )
 def test_a_query_is_shown_in_its_short_form(text: str) -> None:

@@ -77,6 +77,7 @@ def test_decimals_are_read(value: str, reset: float) -> None:
         "reset=0x5",
         "reset=1_000",
         "reset=\u0665",
+        "reset=\u00a05",
         "x-reset=5",
         "reset:5",
         "reset=5 remaining=3",
@@ -209,12 +210,39 @@ def test_dates_of_which_one_has_no_zone_are_no_hint() -> None:
         {"ratelimit-reset": str(int(NOW.timestamp()) + 8)},
         {"x-rate-limit-reset": str(int(NOW.timestamp()) + 8)},
         {"x-ratelimit-reset": str(int(NOW.timestamp()) + 8)},
+        {},
     ],
 )
 def test_a_reset_may_be_an_instant(headers: dict[str, str]) -> None:
     """Seconds since 1970 are told from a duration, and are no wait of decades; a past instant is no wait at all."""
-    assert hint(headers) == pytest.approx(8.0)
-    assert hint(headers, now=NOW + timedelta(minutes=1)) == 0.0
+    body = None if headers else {"rate_reset": NOW.timestamp() + 8}
+    assert hint(headers, body=body) == pytest.approx(8.0)
+    assert hint(headers, body=body, now=NOW + timedelta(minutes=1)) == 0.0
+
+
+def test_a_thousand_million_is_where_instants_begin() -> None:
+    """As a duration that is thirty years, which no server means; as an instant it is long past."""
+    assert hint({"retry-after": "1000000000"}) is None
+    assert hint({"retry-after": "1000000001"}) == 0.0
+
+
+def test_a_hint_of_a_week_is_the_longest() -> None:
+    """What is longer is a mistake, such as an instant in milliseconds, and no hint."""
+    week = 7 * 24 * 3600
+    assert hint({"retry-after": str(week)}) == week
+    assert hint({"retry-after": str(week + 1)}) is None
+    assert hint({"retry-after": http_date(week)}) == week
+    assert hint({"retry-after": http_date(week + 1)}) is None
+    assert hint({"retry-after": str(int(NOW.timestamp() * 1000))}) is None
+
+
+@pytest.mark.parametrize(("value", "expected"), [("7", 7.0), (http_date(10), 10.0)])
+def test_of_an_answer_that_is_no_refusal_only_retry_after_counts(value: str, expected: float) -> None:
+    """A 503 says nothing of limits, whatever headers it carries."""
+    others = {"ratelimit": "remaining=0, reset=1", "ratelimit-reset": "3"}
+    headers = CIMultiDict({**others, "retry-after": value})
+    assert retry_after(headers, now=NOW, is_throttled=False) == expected
+    assert retry_after(CIMultiDict(others), body={"rate_reset": 6}, now=NOW, is_throttled=False) is None
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,23 @@ def test_what_is_signed_and_no_event_is_refused(body: bytes) -> None:
     assert pickle.loads(pickle.dumps(caught.value)).is_signed  # noqa: S301 - made right here
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"event":"text"}', "is not what the service documents"),
+        (write({name: value for name, value in EVENT.items() if name != "action"}), "its event has no 'action'"),
+        (b'{"event":{}}', "its event has no 'action'"),
+    ],
+    ids=["text", "without", "empty"],
+)
+def test_what_cannot_be_read_is_said(body: bytes, said: str) -> None:
+    """What is wrong with it, and the first part that is missing."""
+    with pytest.raises(InvalidWebhookError) as caught:
+        receive(body)
+    assert str(caught.value) == f"it is signed as it should be, but {said}"
+    assert caught.value.is_signed is True
+
+
 def test_what_does_not_fit_is_not_called_signed() -> None:
     """Neither a forgery nor what was signed too long ago: those are answered with a refusal."""
     body = write(id=7)

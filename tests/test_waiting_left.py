@@ -7,7 +7,7 @@ import gc
 import threading
 from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,13 +20,21 @@ from closebulk_async import (
     WaitTimeout,
     WatchLostError,
 )
+from closebulk_async.auth import ApiKey
+from closebulk_async.policy import RetryPolicy, Timeouts
+from closebulk_async.polling import open_desks
+from closebulk_async.settings import Settings
 from closebulk_async.simulator import faults
-from tests.stage import cancel, follow, step
+from closebulk_async.telemetry import Telling
+from closebulk_async.transport import Transport
+from closebulk_async.watching import Watcher
+from tests.stage import EVERY_SECOND, cancel, follow, step
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from closebulk_async import BulkEmail
+    from closebulk_async.models import Job
     from tests.stage import Stage
 
     Leave = Callable[[Stage, Wait[BulkEmail]], Awaitable[None]]
@@ -79,12 +87,17 @@ async def leave_by_cancelled_await(stage: Stage, wait: Wait[BulkEmail]) -> None:
     await cancel(task)
 
 
+def tasks_of_the_package() -> list[asyncio.Task[Any]]:
+    """Those that have not ended."""
+    return [task for task in asyncio.all_tasks() if task.get_name().startswith("closebulk_async")]
+
+
 async def leave_by_closing_the_client(stage: Stage, wait: Wait[BulkEmail]) -> None:
     """Close the client under the task that awaits."""
     task = asyncio.create_task(wait.result())
     await stage.clock.advance(2.5)
     await stage.close.aclose()
-    with pytest.raises(ClientClosedError, match="the job goes on"):
+    with pytest.raises(ClientClosedError, match=r"^email:bulkemail_[^:]*: the client was closed; the job goes on$"):
         await task
 
 
@@ -115,6 +128,19 @@ async def test_nothing_is_left_of_a_wait(stage: Stage, leave: Leave, *, poll_und
     assert stage.sim.jobs[0].snapshot(stage.clock.now())["status"] == "done"
 
 
+async def test_a_wait_begins_no_more_after_its_client_was_closed(stage: Stage) -> None:
+    """It says of which job, and that the client is closed; nothing is asked for, also where the end was known."""
+    ref, ended = stage.run_job(duration=1000), stage.run_job(duration=1)
+    await stage.close.wait_until_done(ended)
+    waits = {ref: stage.close.wait_until_done(ref), ended: stage.close.wait_until_done(ended)}
+    await stage.close.aclose()
+    asked = len(stage.sim.requests)
+    for each, wait in waits.items():
+        with pytest.raises(ClientClosedError, match=f"^{each}: this client is closed$"):
+            await wait
+    assert len(stage.sim.requests) == asked
+
+
 @pytest.mark.parametrize("at", [3, 5, 7])
 async def test_it_can_be_left_at_the_instant_of_a_poll_a_heartbeat_or_a_timeout(stage: Stage, at: float) -> None:
     """What was due in that very moment happens before or not at all, and nothing follows."""
@@ -141,7 +167,29 @@ async def test_who_leaves_in_order_finds_nothing_left_at_once(
     if poll_under_way:
         stage.sim.fail_next(faults.hang(), skip=2)
     await leave(stage, wait)
-    assert [task for task in asyncio.all_tasks() if task.get_name().startswith("closebulk_async")] == []
+    assert tasks_of_the_package() == []
+
+
+async def test_a_watcher_that_was_closed_has_let_go_of_its_polls(stage: Stage) -> None:
+    """Before it returns, whatever else its client closes after it."""
+    auth = ApiKey(stage.sim.api_key)
+    transport = Transport(
+        Settings(base_url=stage.sim.base_url, auth=auth, timeouts=Timeouts(), retry=RetryPolicy(), clock=stage.clock)
+    )
+    transport.open()
+
+    async def note(_: Job) -> None:
+        """Nobody keeps it."""
+
+    desks = open_desks(transport, clock=stage.clock, policy=EVERY_SECOND, note=note, tell=Telling(()))
+    watcher = Watcher(desks, clock=stage.clock, policy=EVERY_SECOND)
+    stage.sim.fail_next(faults.hang())
+    watcher.watch(stage.run_job(duration=1000)).poll_now()
+    await stage.clock.settle()
+    assert tasks_of_the_package() != []
+    await watcher.aclose()
+    assert tasks_of_the_package() == []
+    await transport.aclose()
 
 
 async def test_a_progress_that_was_not_read_is_gone_after_leaving(stage: Stage) -> None:

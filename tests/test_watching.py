@@ -160,13 +160,15 @@ async def test_what_the_next_poll_would_get_again_is_raised_at_once(
     assert await stage.nothing_is_left()
 
 
-async def test_ones_own_new_action_may_be_missing_for_a_while(stage: Stage) -> None:
-    """Within `settle` of the create a 404 is a bad poll like any other."""
+@pytest.mark.parametrize("begin", [0, 1000])
+async def test_ones_own_new_action_may_be_missing_for_a_while(stage: Stage, begin: int) -> None:
+    """Within `settle` of the create a 404 is a bad poll like any other, whatever the clock says."""
+    await stage.clock.advance(begin)
     stage.sim.next_job(duration=20, shown_after=14.5)
     action = await stage.close.emails.create(template_id="tmpl_1", email_account_id="emailacct_1", s_query=QUERY)
     wait = stage.close.wait_until_done(action)
     first = await anext(wait)
-    assert stage.now == 15
+    assert stage.now == begin + 15
     assert isinstance(first.last_error, NotFoundError)
     assert (await wait).is_done
 
@@ -178,6 +180,17 @@ async def test_an_action_that_stays_missing_is_raised(stage: Stage) -> None:
     with pytest.raises(NotFoundError):
         await stage.close.wait_until_done(action)
     assert stage.polls(action.ref) == [float(second) for second in range(17)]
+
+
+async def test_each_of_ones_own_new_actions_may_be_missing_for_a_while(stage: Stage) -> None:
+    """Those that were started since do not shorten that."""
+    await stage.clock.advance(1000)
+    stage.sim.next_job(duration=20, shown_after=14.5)
+    first = await stage.close.emails.create(template_id="tmpl_1", email_account_id="emailacct_1", s_query=QUERY)
+    for number in range(2, 5):
+        await stage.clock.advance(4)
+        await stage.close.emails.create(template_id=f"tmpl_{number}", email_account_id="emailacct_1", s_query=QUERY)
+    assert (await stage.close.wait_until_done(first)).is_done
 
 
 async def test_an_action_of_others_is_not_waited_for_while_it_is_missing(stage: Stage) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from closebulk_async.errors import (
+    AuthenticationError,
     CloseBulkError,
     DecodeError,
     InvalidRequestError,
 )
-from closebulk_async.models import BULK_KINDS, MODEL_OF_KIND, BulkDelete, BulkEmail, JobRef, Kind, Status
+from closebulk_async.models import BULK_KINDS, MODEL_OF_KIND, BulkDelete, BulkEmail, Export, JobRef, Kind, Status
 from closebulk_async.starts import DeleteStart, EditStart, EmailStart, SequenceStart, Start
 from closebulk_async.wire import (
     ECHOED_BY_ALL,
@@ -79,6 +80,8 @@ def test_a_read_of_one_action(kind: Kind) -> None:
     request = build_get(JobRef(kind, "x_1"))
     assert request == Request(method="GET", path=f"{PATHS[kind]}x_1/")
     assert str(request) == f"GET {PATHS[kind]}x_1/"
+    assert request.group == f"GET {PATHS[kind]}"
+    assert (request.body, request.only_reads) == (None, False)
     assert request.is_safe_to_repeat
 
 
@@ -121,8 +124,8 @@ def test_only_emails_have_a_filter_by_template() -> None:
     """The service ignores a filter it does not know and returns everything, so that only known ones are sent."""
     assert build_list(Kind.EMAIL, filters={"template_id": "tmpl_1"}).query[2:] == (("template_id", "tmpl_1"),)
     assert build_list(Kind.EMAIL, filters={"template_id": None}).query[2:] == ()
-    with pytest.raises(InvalidRequestError, match="no filter status"):
-        build_list(Kind.EMAIL, filters={"status": "done"})
+    with pytest.raises(InvalidRequestError, match=r"^the list of email actions has no filter sort, status$"):
+        build_list(Kind.EMAIL, filters={"template_id": "tmpl_1", "status": "done", "sort": "id"})
     for kind in (Kind.DELETE, Kind.EDIT, Kind.SEQUENCE_SUBSCRIPTION):
         with pytest.raises(InvalidRequestError, match=f"{kind} actions has no filter template_id"):
             build_list(kind, filters={"template_id": "tmpl_1"})
@@ -178,6 +181,7 @@ def test_pausing_and_resuming_change_the_item(status: Status, body: bytes) -> No
     """PUT on the item with the status that the vendor names; not repeated unseen."""
     request = build_set_status(REF, status)
     assert request == Request(method="PUT", path="/bulk_action/email/bulkemail_1/", body=body)
+    assert request.group == "PUT /bulk_action/email/"
     assert not request.is_safe_to_repeat
 
 
@@ -230,7 +234,7 @@ def test_a_success_that_does_not_fit_is_a_decode_error(body: bytes, reason: str)
         (b'{"data": [5]}', "not an object"),
         (b'{"data": [{"status": "done"}]}', r"\bid\b"),
         (b'{"data": [{"id": "x"}, {"id": "y", "n_leads": "7"}]}', "'n_leads' holds"),
-        (b'{"data": [], "has_more": true}', "empty page"),
+        (b'{"data": [], "has_more": true}', ": an empty page that says there are more"),
     ],
 )
 def test_a_page_that_does_not_fit_is_a_decode_error(body: bytes, reason: str) -> None:
@@ -308,11 +312,41 @@ def test_a_user_is_read_with_the_organizations(organizations: object, ids: list[
     assert read_me(build_me(), answer(body={"id": "user_1"})) == Me(user_id="user_1", organization_ids=[])
 
 
+def test_a_link_that_may_be_all_that_it_takes_is_not_shown() -> None:
+    """Of an answer that cannot be read, the address of a file stays without its query."""
+    body = b'{"id": 5, "url": "https://files.example/a?key=1&more=2", "next": "https://files.example/b"}'
+    with pytest.raises(DecodeError) as caught:
+        read_action(Kind.EMAIL, GET, answer(200, body))
+    assert caught.value.body == '{"id": 5, "url": "https://files.example/a?***", "next": "https://files.example/b"}'
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b"{}", b'{"id": null}', b'{"id": 5}'])
 def test_a_user_without_an_id_is_a_decode_error(body: bytes) -> None:
     """Nobody could be told apart by it."""
-    with pytest.raises(DecodeError, match="no 'id'"):
+    with pytest.raises(DecodeError, match=": there is no 'id' that is one") as caught:
         read_me(build_me(), answer(body=body))
+    assert caught.value.request == "GET /me/"
+
+
+def test_a_key_that_is_refused_raises_the_error_of_its_status() -> None:
+    """Whatever the body says."""
+    with pytest.raises(AuthenticationError, match=r"^GET /me/ was answered with 401"):
+        read_me(build_me(), answer(401, {"id": "user_1"}))
+
+
+@pytest.mark.parametrize(
+    ("said", "skew"),
+    [
+        ("Thu, 15 Jan 2026 11:59:00 GMT", timedelta(minutes=1)),
+        ("Thu, 15 Jan 2026 12:00:30 GMT", timedelta(seconds=-30)),
+        (None, None),
+    ],
+)
+def test_the_skew_is_how_far_this_clock_is_ahead(said: str | None, skew: timedelta | None) -> None:
+    """None where the service does not tell its time."""
+    headers = CIMultiDict() if said is None else CIMultiDict({"Date": said})
+    response = Response(status=200, headers=headers, body=b'{"id": "user_1"}', now=NOW)
+    assert read_me(build_me(), response).clock_skew == skew
 
 
 @pytest.mark.parametrize(
@@ -339,6 +373,30 @@ def test_no_header_breaks_the_servers_time(header: str) -> None:
     """Whatever it holds; what is read is aware."""
     moment = server_time(Response(status=200, headers={"date": header}, body=b"", now=NOW))
     assert moment is None or moment.tzinfo is not None
+
+
+def test_what_every_kind_shows_of_what_was_not_sent() -> None:
+    """The defaults of the service, with which a fingerprint is made; and exports alone have no date of a change."""
+    assert dict(ECHOED_BY_ALL) == {
+        "query": None,
+        "results_limit": None,
+        "s_query": {},
+        "send_done_email": True,
+        "sort": [],
+    }
+    assert {kind: KINDS[kind].polled for kind in Kind} == {
+        **dict.fromkeys(BULK_KINDS, ("date_updated",)),
+        Kind.EXPORT: None,
+    }
+
+
+def test_exports_are_a_kind_of_their_own() -> None:
+    """With a path and counters of their own, and nothing by which a start could be known again."""
+    row = KINDS[Kind.EXPORT]
+    assert (row.kind, row.model, row.echoed) == (Kind.EXPORT, Export, frozenset())
+    request = build_get(JobRef(Kind.EXPORT, "exp_1"), fields=["download_url"])
+    assert request.path == "/export/exp_1/"
+    assert dict(request.query) == {"_fields": "id,status,n_docs,n_docs_processed,download_url"}
 
 
 def test_what_a_kind_shows_again_is_a_field_of_its_model() -> None:

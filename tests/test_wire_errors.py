@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
@@ -239,3 +240,11 @@ def test_large_errors_cost_no_more_than_their_size(body: bytes) -> None:
     assert len(error.field_errors) <= MOST_FIELD_ERRORS
     assert all(len(path) < 4000 for path in error.field_errors)
     assert hint(response) is None
+
+
+def test_of_other_answers_only_retry_after_is_a_hint() -> None:
+    """A 503 says nothing of limits; a date in it is read against this clock where the server shows none."""
+    limits = {"ratelimit": "limit=10, remaining=0, reset=2.5"}
+    assert hint(answer(503, {"rate_reset": 4}, limits)) is None
+    assert hint(answer(503, b"", {**limits, "retry-after": "3"})) == 3.0
+    assert hint(answer(503, b"", {"retry-after": format_datetime(NOW + timedelta(seconds=9), usegmt=True)})) == 9.0

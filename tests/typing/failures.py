@@ -18,6 +18,7 @@ from closebulk_async import (
     BulkEmail,
     ClientClosedError,
     CloseBulk,
+    CloseBulkDeprecationWarning,
     CloseBulkError,
     DecodeError,
     DuplicateWebhookError,
@@ -56,6 +57,7 @@ ROOTS: list[type[CloseBulkError]] = [
     StartError,
     TransportError,
 ]
+WARNINGS: list[type[DeprecationWarning]] = [CloseBulkDeprecationWarning]
 OF_REQUESTS: list[type[APIError]] = [
     AuthenticationError,
     BadRequestError,
