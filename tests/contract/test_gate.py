@@ -145,6 +145,27 @@ def post(body: object, path: str = "/bulk_action/edit/", method: str = "POST") -
     return Ask(method=method, path=path, body=json.dumps(body).encode(), headers=JSON)
 
 
+async def test_a_start_that_meets_a_429_is_not_sent_again(sim: Simulator, clock: FakeClock) -> None:
+    """Whoever allowed one start has allowed one POST, whatever becomes of it."""
+    guard = OneStart(path="/bulk_action/edit/", body=BODY)
+    sim.fail_next(faults.too_many_requests(retry_after=3), times=3)
+    async with Gate(sim.base_url, clock=clock, judge=guard.judge, note=guard.note) as gate:
+        exchange = await send(gate, post(BODY), sim.api_key)
+    assert exchange.status == 429
+    assert [request.method for request in sim.requests] == ["POST"]
+
+
+async def test_a_change_whose_answer_is_lost_is_not_sent_again(sim: Simulator, clock: FakeClock) -> None:
+    """Not by the library below either: what the gate counts is what has arrived."""
+    guard = OneStart(path="/bulk_action/edit/", body=BODY)
+    async with Gate(sim.base_url, clock=clock, judge=guard.judge, note=guard.note) as gate:
+        await send(gate, post(BODY), sim.api_key)
+        sim.fail_next(faults.cut_after(), method="PUT")
+        with pytest.raises(aiohttp.ClientError):
+            await send(gate, post({"status": "paused"}, f"/bulk_action/edit/{guard.started}/", "PUT"), sim.api_key)
+    assert [request.method for request in sim.requests] == ["POST", "PUT"]
+
+
 def test_one_start_is_let_through_and_no_second() -> None:
     """With the body that was asked for, and with no other."""
     guard = OneStart(path="/bulk_action/edit/", body=BODY)
