@@ -72,16 +72,19 @@ class _Trial:
     async def run(self) -> Started:
         """Look for it in its list, pause it, resume it, wait for its end, and pause it once more."""
         listed = [row.get("id") for row in (await self._send(Ask.get(self._path))).rows]
-        pauses = await self._pause()
-        after_pause = await self._status()
-        verb = pauses[-1].ask.method
-        resumed = await self._change(verb, "resuming")
+        tries: list[Exchange] = []
+        try:
+            await self._pause(tries)
+            after_pause = await self._status()
+        finally:  # a pause whose answer was lost is a pause as well
+            verb = tries[-1].ask.method if tries else VERBS[0]
+            resumed = await self._change(verb, "resuming")
         after_resume = await self._status()
         last = await self._last()
         return Started(
             action=self.action,
             place_in_list=listed.index(self.action.id) + 1 if self.action.id in listed else None,
-            pauses=pauses,
+            pauses=tuple(tries),
             after_pause=after_pause,
             resumed=resumed,
             after_resume=after_resume,
@@ -97,14 +100,12 @@ class _Trial:
     async def _send(self, ask: Ask) -> Exchange:
         return await send(self.gate, ask, self.key)
 
-    async def _pause(self) -> tuple[Exchange, ...]:
-        """One answer for each verb that was tried, up to the first that is known there."""
-        tries: list[Exchange] = []
+    async def _pause(self, tries: list[Exchange]) -> None:
+        """Add one answer for each verb that was tried, up to the first that is known there."""
         for verb in VERBS:
             tries.append(await self._change(verb, "paused"))
             if tries[-1].status not in NOT_HERE:
                 break
-        return tuple(tries)
 
     async def _change(self, verb: str, status: str) -> Exchange:
         body = json.dumps({"status": status}).encode()
