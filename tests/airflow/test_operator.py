@@ -15,7 +15,7 @@ from tests.airflow.deployments import ARGUMENTS, KEY, until
 if TYPE_CHECKING:
     from tests.airflow.deployments import Deployment
 
-pytestmark = pytest.mark.timeout(300)  # processes that start for seconds, on a machine that may be busy
+pytestmark = pytest.mark.timeout(1200)  # processes that start for seconds, on a machine that may be busy
 
 
 def posts(simulator: Simulator) -> int:

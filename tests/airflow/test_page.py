@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parents[2] / "docs" / "airflow.md"
 
-pytestmark = pytest.mark.timeout(300)  # processes that start for seconds, on a machine that may be busy
+pytestmark = pytest.mark.timeout(1200)  # processes that start for seconds, on a machine that may be busy
 
 
 @pytest.fixture
