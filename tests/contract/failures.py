@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.contract.gate import GateError
-from tests.contract.starting import StartRefusedError
+from tests.contract.starting import LeftPausedError, StartRefusedError
 
 if TYPE_CHECKING:
     import pytest
 
-_OF_THE_SUITE = (GateError, StartRefusedError)
-"""Exceptions whose text says nothing about the account but numbers."""
+_OF_THE_SUITE = (GateError, LeftPausedError, StartRefusedError)
+"""Exceptions whose text says nothing about the account but numbers, and which action the suite has left there."""
 
 
 def describe_failure(item: pytest.Item, failure: pytest.ExceptionInfo[BaseException]) -> str:

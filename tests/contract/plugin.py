@@ -47,6 +47,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(summary(record))
     for line in answers([*records.values()][-1]):
         terminalreporter.write_line(f"  {line}")
+    for record in records.values():
+        if record.started is not None and not record.started.last.is_final:
+            left = record.started.last
+            terminalreporter.write_line(f"LEFT {left.status} at {record.service}: {left.ref}, which the suite started")
     if options.report is not None:
         options.report.write_text(make_report([*records.values()]), encoding="utf-8")
         terminalreporter.write_line(f"the report is in {options.report}")

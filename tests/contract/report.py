@@ -62,7 +62,8 @@ def _lines(records: Sequence[Record]) -> Iterator[str]:
         yield ""
         yield from _table(("answer", "status", "keys and their types"), _shapes(record))
         yield ""
-        yield f"Headers: {listed(name.lower() for exchange in record.exchanges for name, _ in exchange.headers)}."
+        headers = {masked(name.lower()) for exchange in record.exchanges for name, _ in exchange.headers}
+        yield f"Headers: {listed(headers)}."
         yield ""
         yield from _strange_keys(record)
 
@@ -121,4 +122,4 @@ def _spell_key(key: str, rows: Sequence[Row]) -> str:
 def _strange_keys(record: Record) -> Iterator[str]:
     for kind in KINDS:
         if strange := unknown_keys(record.rows(kind), kind):
-            yield f"Actions of the kind {kind} have keys that the schema does not: {listed(strange)}."
+            yield f"Actions of the kind {kind} have keys that the schema does not: {listed(map(masked, strange))}."

@@ -29,6 +29,13 @@ class StartRefusedError(Exception):
     """The suite does not start what was asked for; nothing was sent but the count."""
 
 
+class LeftPausedError(Exception):
+    """The action of the suite may be paused, and could not be resumed: somebody has to look."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(f"{ref} may be left paused: look with `closebulk get {ref}`, and `closebulk resume {ref}`")
+
+
 @attrs.frozen(kw_only=True)
 class Started:
     """What became of the action. Where pausing was refused, `resumed` is the answer to the last verb that was tried."""
@@ -45,7 +52,11 @@ class Started:
 
 
 async def start(upstream: str, key: str, wanted: ToStart, *, clock: Clock, gap: float = 0.0) -> Started:
-    """Start it, on as many leads as the query matches. Raises StartRefusedError where these are none, or too many."""
+    """Start it, on as many leads as the query matches.
+
+    Raises StartRefusedError where these are none, or too many, and LeftPausedError where it got no answer when it resumed
+    what it had paused.
+    """
     edit = wanted.edit
     guard = OneStart(path=KINDS[edit.kind].path, body=edit.body())
     async with (
@@ -78,7 +89,7 @@ class _Trial:
             after_pause = await self._status()
         finally:  # a pause whose answer was lost is a pause as well
             verb = tries[-1].ask.method if tries else VERBS[0]
-            resumed = await self._change(verb, "resuming")
+            resumed = await self._resume(verb)
         after_resume = await self._status()
         last = await self._last()
         return Started(
@@ -106,6 +117,12 @@ class _Trial:
             tries.append(await self._change(verb, "paused"))
             if tries[-1].status not in NOT_HERE:
                 break
+
+    async def _resume(self, verb: str) -> Exchange:
+        try:
+            return await self._change(verb, "resuming")
+        except Exception as exc:
+            raise LeftPausedError(self.action.ref) from exc
 
     async def _change(self, verb: str, status: str) -> Exchange:
         body = json.dumps({"status": status}).encode()

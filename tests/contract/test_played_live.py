@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from closebulk_async.simulator import Limits, Simulator
+from closebulk_async.simulator import Limits, Simulator, faults
 from tests.cli.programs import environment, finish, running_program
 from tests.contract.account import STATUS_ID, PatientClock, serve
 from tests.contract.gate import MOST_REQUESTS
@@ -17,6 +17,7 @@ from tests.contract.unknowns import UNKNOWNS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from closebulk_async.simulator.faults import Fault
     from tests.cli.programs import Finished
 
 USAGE_ERROR, SOME_FAILED = 4, 1
@@ -150,6 +151,18 @@ async def test_another_verb_is_found(tmp_path: Path) -> None:
     assert done.code == SOME_FAILED
     assert "does not hold: The first verb that was tried is the package's" in done.out
     assert "PATCH on the item: 200, an action that is paused (not PUT, as the package does)" in done.out
+
+
+@pytest.mark.parametrize("fault", [faults.cut_before(), faults.server_error(503)], ids=lambda fault: fault.name)
+async def test_an_action_that_is_left_paused_is_named(tmp_path: Path, fault: Fault) -> None:
+    """Where it could not be resumed, whether that was answered or not."""
+    async with serve() as sim:
+        sim.fail_next(fault, method="PUT", skip=1, times=None)
+        done = await run(sim, *start_of(tmp_path / "query.json", {"type": "id", "value": sim.leads[0].id}))
+        job = sim.jobs[-1]
+        assert job.snapshot(sim.clock.now())["status"] == "paused"
+    assert done.code == SOME_FAILED
+    assert f"edit:{job.id}" in done.out
 
 
 async def test_more_leads_than_allowed_start_nothing(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Ask pip-audit about every pin of every lock, and judge each of its answers.
 
-`python -m tests.release.audit` exits with 1 where a pin is known as vulnerable. What was not answered for is said aloud
-and, with `--complete`, exits with 1 as well. Options that are not its own go to pip-audit.
+`python -m tests.release.audit` exits with 1 where a pin is known as vulnerable. What was not answered for, and what is
+ignored although nobody found it, is said aloud and, with `--complete`, exits with 1 as well. Options that are not its
+own go to pip-audit.
 
 pip-audit by itself says «No known vulnerabilities found» when the service has answered 404 to everything, and leaves
 out what a lock has for another Python or platform. Its first service, the index, is the better one to ask: the other
@@ -128,11 +129,15 @@ def judge(
     found = [each for one in answers for each in one.found]
     bad = [each for each in found if not any(entry.covers(each, today=today) for entry in ignored)]
     unknown = set(pins).difference(*(one.audited for one in answers))
+    silent = {name for name, _ in unknown}
+    current = [entry for entry in ignored if today <= entry.until and entry.package not in silent]
+    idle = [entry for entry in current if not any(entry.covers(each, today=today) for each in found)]
     trouble = next((one.trouble for one in answers if one.trouble), "pip-audit left them out")
 
     def lines() -> Iterator[str]:
         yield from (f"VULNERABLE: {each}" for each in bad)
         yield from (f"{entry.id} of {entry.package} is ignored no longer" for entry in ignored if today > entry.until)
+        yield from (f"{entry.id} of {entry.package} is ignored, and nothing that was found is that" for entry in idle)
         if unknown:
             yield f"NOT AUDITED: {len(unknown)} of {len(pins)} packages, for example {min(unknown)[0]}: {trouble}"
         if bad:
@@ -142,14 +147,18 @@ def judge(
         else:
             yield f"audit: none of {len(pins)} packages has a known vulnerability, {len(found)} ignored"
 
-    return int(bool(bad) or (complete and bool(unknown))), lines()
+    return int(bool(bad) or (complete and bool(unknown or idle))), lines()
 
 
 def main() -> int:
     """Audit the locks of a checkout and say how it went."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=ROOT, help="the checkout whose requirements are audited")
-    parser.add_argument("--complete", action="store_true", help="exit with 1 where a pin was not answered for")
+    parser.add_argument(
+        "--complete",
+        action="store_true",
+        help="exit with 1 where a pin was not answered for, or one is ignored for nothing",
+    )
     parser.add_argument("--deadline", type=float, default=DEADLINE, help="seconds for a quarter of the pins")
     given, options = parser.parse_known_args()
     pins = sorted({pin for lock in find_locks(given.root) for pin in read_pins(lock)})

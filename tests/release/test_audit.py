@@ -180,6 +180,19 @@ def test_an_ignored_vulnerability_is_that_of_one_package() -> None:
     assert not ignored.covers(attrs.evolve(found, names=frozenset({"CVE-2"})), today=last)
 
 
+def test_what_is_ignored_for_nothing_is_said() -> None:
+    """Nobody has to wait for its date: it fails where the audit has to be complete, unless nobody answered for it."""
+    pin, today = ("yarl", "1.0"), date(2027, 1, 31)
+    ignored = Ignored(id="CVE-1", package="yarl", reason="Not ours.", until=today)
+    line = "CVE-1 of yarl is ignored, and nothing that was found is that"
+    answers = [Answers(audited=frozenset({pin}))]
+    for pins, complete in (([pin], False), ([pin], True), ([("attrs", "1.0")], False)):
+        code, lines = judge(pins, answers, [ignored], today=today, complete=complete)
+        assert (code, line in lines) == (int(complete), True)
+    _, lines = judge([pin], [Answers()], [ignored], today=today, complete=True)
+    assert line not in lines
+
+
 @pytest.mark.parametrize("row", ['reason = ""\nuntil = 2027-01-31', "until = 2027-01-31", 'reason = "Not ours."'])
 def test_what_is_ignored_has_a_reason_and_a_date(tmp_path: Path, row: str) -> None:
     """A row that lacks one of them is refused."""
