@@ -82,9 +82,9 @@ test-versions: ## run `make test` with every Python that is here (PYTHONS="pytho
 		$(MAKE) --no-print-directory test PYTHON=$$name VENV=$(VENV)-$$(basename $$name) || exit 1; \
 	done
 
-# All that the package itself is made of. The page in a browser, the examples and the peers have needs of their own, and
-# a fleet has those of its database.
-OF_DEPENDENCIES := tests/wire tests/simulator tests/cli tests/dashboard tests/integrations \
+# All that the package itself is made of. The page in a browser, the site, the examples and the peers have needs of their
+# own.
+OF_DEPENDENCIES := tests/wire tests/simulator tests/cli tests/dashboard tests/integrations tests/fleet tests/hostile \
 	$(filter-out %_benchmark.py %_benchmarks.py,$(wildcard tests/test_*.py))
 # The names that pyproject.toml states, in their lowest or newest versions, and the tools of the tests beside them.
 RESOLVE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
@@ -217,6 +217,7 @@ release-check: $(DEV) ## all that comes before a release but the upload (VERSION
 	@$(BIN)/python -m tests.release.ready $(if $(VERSION),--version $(VERSION))
 	@sha256sum dist/*
 	@version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' closebulk_async/version.py); \
+		echo "Not a part of this: test-versions, test-lowest, test-newest, fuzz, chaos, chaos-fleet, mutants (docs/releasing.md)"; \
 		echo "What is left to do (the first where there is no tag yet):"; \
 		echo "  git tag --sign v$$version --message v$$version && git push origin v$$version"; \
 		echo "  $(BIN)/uv publish dist/*"

@@ -54,8 +54,8 @@ class Started:
 async def start(upstream: str, key: str, wanted: ToStart, *, clock: Clock, gap: float = 0.0) -> Started:
     """Start it, on as many leads as the query matches.
 
-    Raises StartRefusedError where these are none, or too many, and LeftPausedError where it got no answer when it resumed
-    what it had paused.
+    Raises StartRefusedError where these are none, or too many, and LeftPausedError where it got no answer when it
+    resumed what it had paused.
     """
     edit = wanted.edit
     guard = OneStart(path=KINDS[edit.kind].path, body=edit.body())
@@ -122,7 +122,7 @@ class _Trial:
         try:
             return await self._change(verb, "resuming")
         except Exception as exc:
-            raise LeftPausedError(self.action.ref) from exc
+            raise LeftPausedError(str(self.action.ref)) from exc
 
     async def _change(self, verb: str, status: str) -> Exchange:
         body = json.dumps({"status": status}).encode()

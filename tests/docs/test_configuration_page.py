@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 
-from closebulk_async import CloseBulk, PollPolicy, RetryPolicy, StartPolicy, Timeouts
+from closebulk_async import CloseBulk, OAuth, PollPolicy, RetryPolicy, SqliteJournal, StartPolicy, Timeouts
 from closebulk_async.client import ClientKeywords
+from closebulk_async.dashboard import make_app, setup
+from closebulk_async.integrations.postgres import PostgresJournal
+from closebulk_async.integrations.postgres_limiter import PostgresLimiter
 from closebulk_async.integrations.procrastinate import Fleet
+from closebulk_async.integrations.redis import RedisLimiter
 from closebulk_async.operations import StartKeywords, WaitKeywords
 from closebulk_async.starting import StartOptions
 from closebulk_async.waiters import WaitOptions
@@ -27,18 +31,23 @@ if TYPE_CHECKING:
 
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 POLICIES = {policy.__name__: policy for policy in (Timeouts, RetryPolicy, PollPolicy, StartPolicy)}
+CALLS: Mapping[str, Callable[..., object]] = {
+    **{each.__name__: each for each in (CloseBulk, SqliteJournal, PostgresJournal, PostgresLimiter, RedisLimiter)},
+    **{each.__name__: each for each in (OAuth, make_app, Fleet)},
+    "a start": StartOptions.from_keywords,
+}
+"""What has keywords of its own that a table can tell."""
 
 
-def rows(heading: str) -> Sequence[Sequence[str]]:
-    """The cells of the table below a heading, without its head."""
-    (section,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
-    table = re.findall(r"^\| (.*) \|$", section, re.MULTILINE)
-    return [[cell.strip() for cell in row.split(" | ")] for row in table if not row.startswith(("keyword", "field"))]
+def rows(of: str) -> Sequence[Sequence[str]]:
+    """The cells of the rows that begin with it, without that."""
+    table = [[cell.strip() for cell in row.split(" | ")] for row in re.findall(r"^\| (.*) \|$", PAGE, re.MULTILINE)]
+    return [cells for first, *cells in table if first.strip("`") == of]
 
 
-def defaults(heading: str) -> Mapping[str, Any]:
-    """The names of a table with their defaults."""
-    return {name.strip("`"): evaluate(default.strip("`")) for name, default, _ in rows(heading)}
+def defaults(of: str) -> Mapping[str, Any]:
+    """The names of its rows with their defaults."""
+    return {name.strip("`"): evaluate(default.strip("`")) for name, default, _ in rows(of)}
 
 
 def evaluate(text: str) -> object:
@@ -65,27 +74,34 @@ def test_the_fields_of_a_policy(name: str) -> None:
     assert list(defaults(name).items()) == list(known.items())
 
 
-def test_the_keywords_of_the_client() -> None:
-    """Those of the constructor, which are those of `from_env`."""
-    assert list(defaults("CloseBulk").items()) == list(keywords(CloseBulk).items())
+@pytest.mark.parametrize("name", CALLS)
+def test_the_keywords_of_a_call(name: str) -> None:
+    """Each that can be left out, in the order of the signature, with its default."""
+    assert list(defaults(name).items()) == list(keywords(CALLS[name]).items())
+
+
+def test_the_same_keywords_have_the_same_type() -> None:
+    """Those of the constructor are those of `from_env`, and those of a start those that `create` takes."""
     assert defaults("CloseBulk").keys() == {"api_key", *ClientKeywords.__annotations__}
+    assert defaults("a start").keys() <= StartKeywords.__annotations__.keys()
+
+
+def test_the_dashboard_below_a_path_has_the_keywords_of_the_other() -> None:
+    """But for the path's, and those of fleets."""
+    others = {name: default for name, default in keywords(make_app).items() if name not in {"path", "fleet", "account"}}
+    assert keywords(setup) == {"prefix": "/closebulk", **others}
 
 
 def test_the_keywords_of_a_wait() -> None:
     """Those of `wait_until_done`, whose defaults are those of the options."""
-    assert defaults("One wait") == {field.name: field.default for field in attrs.fields(WaitOptions)}
-    assert defaults("One wait").keys() == WaitKeywords.__annotations__.keys()
+    assert defaults("a wait") == {field.name: field.default for field in attrs.fields(WaitOptions)}
+    assert defaults("a wait").keys() == WaitKeywords.__annotations__.keys()
 
 
-def test_the_keywords_of_a_start() -> None:
-    """Those of `create` that say how to start, and not what."""
-    assert defaults("One start") == keywords(StartOptions.from_keywords)
-    assert defaults("One start").keys() <= StartKeywords.__annotations__.keys()
-
-
-def test_the_keywords_of_a_fleet() -> None:
-    """All but those that have no default."""
-    assert defaults("Fleet") == keywords(Fleet)
+def test_every_row_is_of_something_known() -> None:
+    """So that none is left out of these tests."""
+    firsts = set(re.findall(r"^\| `?([^`|]+?)`? \| `", PAGE, re.MULTILINE))
+    assert firsts == {*POLICIES, *CALLS, "a wait", "environment"}
 
 
 def test_the_variables_of_the_environment() -> None:
@@ -95,7 +111,7 @@ def test_the_variables_of_the_environment() -> None:
         for path in (ROOT / "closebulk_async").rglob("*.py")
         if not {"simulator", "testing"} & set(path.parts)
     ]
-    assert {name.strip("`") for name, *_ in rows("Environment")} == {"variable"} | {
+    assert {name.strip("`") for name, *_ in rows("environment")} == {
         name for text in sources for name in VARIABLE.findall(text)
     }
 
@@ -109,8 +125,9 @@ def test_the_options_that_the_environment_sets() -> None:
         if getattr(option, "envvar", None)
     }
     said = {
-        (option.strip("`"), variable.strip("`"), command)
-        for option, variable, commands in rows("Options that the environment sets")
-        for command in re.findall(r"`([^`]+)`", commands)
+        (option, variable.strip("`"), command)
+        for variable, _, text in rows("environment")
+        for option, commands in re.findall(r"\(as `(--[\w-]+)` of (.*)\)", text)
+        for command in re.findall(r"`closebulk ([^`]+)`", commands)
     }
     assert said == known

@@ -55,6 +55,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "closebulk_async").mkdir(parents=True)
     (root / "closebulk_async" / "version.py").write_text('__version__ = "1.2.3"\n')
     (root / "CHANGELOG.md").write_text(CHANGELOG)
+    (root / "pyproject.toml").write_text('[project]\ndynamic = ["readme"]\nurls = { Source = "https://host/it" }\n')
+    (root / "README.md").write_text("# It\n\n[Start](docs/start.md)\n")
     (root / ".gitignore").write_text("build/\ndist/\n__pycache__/\n.is-made\n")
     lay_down(root)
     git(root, "init", "--quiet")
@@ -133,6 +135,31 @@ def test_a_changelog_that_does_not_tell_of_it_is_refused(checkout: Path, old: st
     assert obstacles(checkout, version="1.2.3")[1:] == [said]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('urls = { Source = "https://host/it" }', "", "pyproject.toml has no [project.urls]"),
+        ('["readme"]', "[]", "1 links of README.md lead nowhere"),
+    ],
+)
+def test_a_page_of_an_index_that_leads_nowhere_is_refused(checkout: Path, old: str, new: str, said: str) -> None:
+    """Relative links of the README are made whole when it is built, and the metadata say where the source is."""
+    project = checkout / "pyproject.toml"
+    project.write_text(project.read_text().replace(old, new))
+    commit(checkout)
+    _, found = obstacles(checkout, version="1.2.3")
+    assert found.startswith(said)
+
+
+def test_whole_links_need_no_remedy(checkout: Path) -> None:
+    """Nor do those to a heading of the page itself."""
+    (checkout / "README.md").write_text("[Start](https://host/it/start) [Below](#below)\n")
+    (checkout / "pyproject.toml").write_text('[project]\nurls = { Source = "https://host/it" }\n')
+    commit(checkout)
+    git(checkout, "tag", "--force", "v1.2.3")
+    assert obstacles(checkout) == []
+
+
 def test_a_version_is_three_numbers(checkout: Path) -> None:
     """What semantic versioning means, and what a tag is named by."""
     (checkout / "closebulk_async" / "version.py").write_text('__version__ = "1.2"\n')
@@ -165,9 +192,12 @@ async def release_check(root: Path, *arguments: str) -> Ran:
 def whole(checkout: Path) -> Path:
     """The small checkout with our Makefile and programs, and a gate that says that it was asked."""
     licences = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license-files"]
-    for name in ("Makefile", "pyproject.toml", "README.md", "tests/__init__.py", "tests/distributions.py", *licences):
+    for name in ("Makefile", "pyproject.toml", "tests/__init__.py", "tests/distributions.py", *licences):
         (checkout / name).parent.mkdir(exist_ok=True, parents=True)
         shutil.copy(ROOT / name, checkout / name)
+    with (checkout / "pyproject.toml").open("a") as file:
+        file.write('\n[project.urls]\nSource = "https://host/it"\n')
+    (checkout / "README.md").write_text("# It\n\n[Start](https://host/it/start)\n")
     (checkout / "docs").mkdir()
     (checkout / "docs" / "conf.py").write_text('root_doc = "docs/index"\n')
     (checkout / "docs" / "index.rst").write_text("A page\n======\n")
