@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Iterable
 
 T = TypeVar("T")
 
@@ -29,3 +29,17 @@ async def result_of(task: asyncio.Task[T]) -> T:
             task.exception()  # looked at, so that nobody warns of it
         raise asyncio.CancelledError
     return task.result()
+
+
+async def heeding(waiting: Awaitable[T]) -> T:
+    """What `waiting` gives, or CancelledError where the caller was cancelled meanwhile and that got lost.
+
+    Python 3.11's `asyncio.wait_for` loses a cancellation that comes in the same moment as what it waits for, and with it
+    whatever waits by that, such as psycopg's pool.
+    """
+    task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
+    result = await waiting
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return result

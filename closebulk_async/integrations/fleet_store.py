@@ -21,6 +21,7 @@ from closebulk_async.integrations.postgres_sessions import (
     describe,
     unusable,
 )
+from closebulk_async.tasks import heeding
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -77,7 +78,7 @@ class Store:
         while True:
             try:
                 async with asyncio.timeout(self._answer_seconds):
-                    return await self._insist(ask, tries)
+                    return await heeding(self._insist(ask, tries))
             except (psycopg.Error, PoolClosed) as exc:
                 raise await self._error(exc) from exc
             except TimeoutError as exc:

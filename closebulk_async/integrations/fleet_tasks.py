@@ -69,6 +69,9 @@ case."""
 RESTART_AFTER = 0.5
 """Seconds before a worker that failed, because PostgreSQL was restarted, begins anew."""
 
+STOP_EVERY = 0.1
+"""Seconds between two times that the engine is told to stop, until it has."""
+
 NO_CLIENT = 15.0
 """Seconds between two tries to make a client that cannot be made."""
 
@@ -132,7 +135,6 @@ class Tasks:
 
     async def work(self, *, concurrency: int) -> None:
         """Be a worker until `stop`, or a cancellation. What runs is finished first."""
-        self._stopping.clear()
         loop = asyncio.get_running_loop()
         crews = [
             loop.create_task(self._work(self._queue, concurrency), name="closebulk_async worker"),
@@ -142,12 +144,11 @@ class Tasks:
             await self._stopping.wait()
         finally:
             self._stopping.set()
-            for crew in crews:
-                crew.cancel()
             await asyncio.wait(crews)
+            self._stopping.clear()  # not where it begins: it may be stopped before it has come to that
 
     def stop(self) -> None:
-        """Let `work` end."""
+        """Let `work` end; one that has not begun ends when it does."""
         self._stopping.set()
 
     async def _work(self, queue: str, concurrency: int) -> None:
@@ -157,7 +158,7 @@ class Tasks:
             except Exception as exc:  # noqa: BLE001 - whatever it is, a worker that is down helps nobody
                 # The engine's own errors say nothing: what they come from does.
                 logger.warning("a worker of the fleet failed, and begins anew: %s", exc.__cause__ or exc)
-            await asyncio.sleep(RESTART_AFTER)
+            await self._wait_to_stop(RESTART_AFTER)
 
     async def _run_worker(self, queue: str, concurrency: int) -> None:
         worker = Worker(  # as `App.run_worker_async`, which does not tell the number of the worker
@@ -174,11 +175,33 @@ class Tasks:
         )
         self._app.perform_import_paths()  # type: ignore[no-untyped-call]  # the engine's, and the next one too
         entering = asyncio.get_running_loop().create_task(self._enter(worker, queue), name="closebulk_async worker")
+        running = asyncio.get_running_loop().create_task(worker.run())  # type: ignore[no-untyped-call]  # as above
         try:
-            await worker.run()  # type: ignore[no-untyped-call]  # as above
+            await self._until_stopped(worker, running)
         finally:
             entering.cancel()
             await outlast([entering])
+
+    async def _until_stopped(self, worker: Worker, running: asyncio.Task[None]) -> None:
+        """Raises what has ended the engine's worker, if that was not a stop."""
+        stopping = asyncio.get_running_loop().create_task(self._stopping.wait())
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        while not running.done():
+            # Not once: a cancellation may be lost (see `tasks.heeding`), and a stop is forgotten by what begins later.
+            if worker.run_task is None:
+                running.cancel()  # it asks for its number, and has no tasks that it could finish
+            else:
+                worker.stop()  # type: ignore[no-untyped-call]  # the engine's
+            await asyncio.wait({running}, timeout=STOP_EVERY)
+        if not running.cancelled():
+            running.result()
+
+    async def _wait_to_stop(self, seconds: float) -> None:
+        """Until `stop`, and so long at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     async def _enter(self, worker: Worker, queue: str) -> None:
         """Note what it works on, as soon as the engine knows it."""
@@ -240,9 +263,7 @@ class Tasks:
         logger.warning("there is no client for %s, so that its %s actions are not polled: %s", account, kind, error)
         reason = Json(error_to_json(error))
         await self._store.ask(tables.BLAME, account=account, kind=str(kind), error=reason)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(NO_CLIENT):
-                await self._stopping.wait()
+        await self._wait_to_stop(NO_CLIENT)
 
     async def _defer_start(self, id: str, connection: AsyncConnection[Any] | None = None) -> None:
         lock = f"closebulk start {id}"

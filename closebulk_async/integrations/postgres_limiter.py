@@ -16,6 +16,7 @@ from closebulk_async.integrations import postgres_budgets as budgets
 from closebulk_async.integrations.postgres_sessions import KEEPALIVES, advise
 from closebulk_async.shared_budget import check_key_hash, hash_key
 from closebulk_async.shared_limiter import Record, SharedLimiter
+from closebulk_async.tasks import heeding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,7 +101,7 @@ class _Budgets:
                     await self._pool.open()  # nothing where it is open
                 while True:
                     try:
-                        return await self._run(statement, {**parameters, "key_hash": self.key_hash})
+                        return await heeding(self._run(statement, {**parameters, "key_hash": self.key_hash}))
                     except psycopg.OperationalError as exc:
                         # It was restarted, or is not there: each connection that the pool still has shows it once.
                         last = exc

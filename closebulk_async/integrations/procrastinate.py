@@ -240,7 +240,7 @@ class Fleet:
                 loop.remove_signal_handler(number)
 
     def stop(self) -> None:
-        """Let `work` end."""
+        """Let `work` end; one that has not begun ends when it does."""
         self._tasks.stop()
 
     # Parts ----------------------------------------------------------------------------------------------------------

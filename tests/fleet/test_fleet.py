@@ -202,6 +202,22 @@ async def test_a_worker_that_ends_leaves_its_polls_to_others(fleet_stage: FleetS
             assert (await wait).is_done
 
 
+async def test_a_worker_may_be_stopped_at_any_moment(fleet_stage: FleetStage) -> None:
+    """Also before it has begun; it ends, and may work again."""
+    async with fleet_stage.fleet() as fleet, asyncio.timeout(60):
+        for moment in range(12):
+            working = asyncio.create_task(fleet.work())
+            for _ in range(moment):
+                await asyncio.sleep(0)
+            fleet.stop()
+            await working
+        again = asyncio.create_task(fleet.work())
+        ref = fleet_stage.job(duration=0.1)
+        assert (await fleet.wait_until_done(ref)).is_done
+        fleet.stop()
+        await again
+
+
 async def test_a_fleet_asks_for_its_tables(database: str, fleet_stage: FleetStage) -> None:
     """The error says which command makes them; the command may run twice, and in two processes at once."""
     with pytest.raises(JournalError, match="no tables of a fleet; run `closebulk fleet init`"):
