@@ -19,6 +19,8 @@ from closebulk_async.testing.fake_clock import START
 from closebulk_async.wire import bare_action
 from tests.journals import new_intent
 
+from .houses import agree
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -69,10 +71,6 @@ def board() -> Board:
     return Board(now=START)
 
 
-OWN: dict[str, Any] = {"samples": [], "seen_at": None}
-"""What pages may have each of their own."""
-
-
 @attrs.define
 class Viewer:
     """A page, which applies what it is told."""
@@ -104,20 +102,9 @@ class Viewer:
         return changes.is_whole
 
     def agrees_with(self, snapshot: Mapping[str, Any]) -> bool:
-        """Whether it shows what somebody sees who comes now.
-
-        It may have points of a chart that others have not, and not know yet that a poll has shown nothing new.
-        """
+        """Whether it shows what somebody sees who comes now."""
         shown = {row["ref"]: row for row in snapshot["actions"]}
-        if self.rows.keys() != shown.keys() or self.version != snapshot["version"]:
-            return False
-        return all(
-            mine | OWN == shown[ref] | OWN
-            and mine["seen_at"] <= shown[ref]["seen_at"]
-            and mine["samples"][-1] == shown[ref]["samples"][-1]
-            and all(sample in mine["samples"] for sample in shown[ref]["samples"])
-            for ref, mine in self.rows.items()
-        )
+        return self.version == snapshot["version"] and agree(self.rows, shown)
 
 
 statuses = st.sampled_from(["created", "processing", "paused", "done", "error", "strange", None])
