@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -225,12 +226,15 @@ async def living(*, client: Mapping[str, Any] | None = None, **keywords: Any) ->
 
 
 @asynccontextmanager
-async def serving(app: web.Application) -> AsyncIterator[tuple[str, web.AppRunner]]:
-    """An application on this machine, and its address."""
+async def serving(app: web.Application, *, buffer: int | None = None) -> AsyncIterator[tuple[str, web.AppRunner]]:
+    """An application on this machine, and its address. `buffer` is how many bytes its system keeps for each reader."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        listener = socket.create_server(("127.0.0.1", 0))
+        if buffer is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+        await web.SockSite(runner, listener).start()
         yield f"http://127.0.0.1:{runner.addresses[0][1]}", runner
     finally:
         await runner.cleanup()

@@ -362,7 +362,7 @@ def test_cards_older_than_what_is_remembered_come_in_parts_all_the_same() -> Non
         board.note_change(action(f"bulkemail_old_{number}"), now=START)
     for number in range(9):
         board.note_change(action(f"bulkemail_{number}", status="done"), now=at(number))
-    viewer = Viewer(most=5)
+    viewer = Viewer(most=3)
     assert not viewer.look(board)
     board.note_change(action("bulkemail_9", status="done"), now=at(9))
     assert viewer.look(board)
