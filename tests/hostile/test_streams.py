@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import attrs
 from aiohttp import web
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from closebulk_async.dashboard.board import Board
@@ -162,7 +162,8 @@ async def change(stand: Stand, event: Step, number: int) -> None:
                 stand.note(f"bulkemail_crowd_{each}", "processing", done=number)
 
 
-@some(35)
+@some(30)
+@example(steps=[*(("crowd",), ("wait", 3)) * 4, ("wait", 70)])
 @given(steps=st.lists(changes | visits, min_size=10, max_size=30))
 def test_in_any_order_of_visits_what_goes_is_gone_for_all(steps: list[Step]) -> None:
     """Also for who was cut off between two parts, or was away for longer than what goes is remembered."""

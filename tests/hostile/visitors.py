@@ -15,6 +15,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from hypothesis import strategies as st
 
 from tests.dashboard.houses import Page, agree
+from tests.hostile.judging import NET_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -141,7 +142,8 @@ class Visitor:
         known = len(self.versions)
         for _ in range(MOST_PARTS):
             assert self.page is not None
-            self._take_in(await self.page.read())
+            async with asyncio.timeout(NET_SECONDS):
+                self._take_in(await self.page.read())
             if len(self.versions) > known:
                 return
         raise AssertionError("the parts have no end")
