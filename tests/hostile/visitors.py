@@ -67,19 +67,30 @@ def reset(transport: asyncio.BaseTransport) -> None:
     transport.abort()
 
 
+class Records(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self, level: int) -> None:
+        """Keep nothing yet."""
+        super().__init__(level)
+        self.seen: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it."""
+        self.seen.append(record)
+
+
 @contextmanager
 def no_errors() -> Iterator[None]:
     """Nothing below is logged as an error, by anybody, but what aiohttp says of bytes that are no request."""
-    records: list[logging.LogRecord] = []
-    handler = logging.Handler(logging.ERROR)
-    handler.addFilter(lambda record: record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError))
-    handler.emit = records.append  # type: ignore[method-assign]  # as short as a class with one method is long
-    logging.getLogger().addHandler(handler)
+    records = Records(logging.ERROR)
+    records.addFilter(lambda record: record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError))
+    logging.getLogger().addHandler(records)
     try:
         yield
     finally:
-        logging.getLogger().removeHandler(handler)
-    assert [record.getMessage() for record in records] == []
+        logging.getLogger().removeHandler(records)
+    assert [record.getMessage() for record in records.seen] == []
 
 
 @attrs.define(kw_only=True, eq=False)
