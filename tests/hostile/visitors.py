@@ -126,7 +126,7 @@ class Visitor:
             case "another's":
                 return "0123456789abcdef:1"
             case "too much" if newest is not None:
-                return newest + "99"
+                return newest.partition(":")[0] + ":" + "9" * 9
             case "rubbish":
                 return ":9e9:"
             case _:
