@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import signal
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
 
 from closebulk_async.cli.clients import connect
@@ -96,7 +98,9 @@ class Serving:
                 registry=registry,
             )
             # Nothing that is sent here is compressed: what is, is no login, and may be a bomb.
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_SECONDS, auto_decompress=False)
+            runner = web.AppRunner(
+                app, access_log=None, logger=_server_logger(), shutdown_timeout=STOP_SECONDS, auto_decompress=False
+            )
             stack.push_async_callback(runner.cleanup)
             await runner.setup()
             try:
@@ -134,6 +138,17 @@ class Serving:
 def _reason(exc: OSError) -> str:
     """What went wrong, without the address, which asyncio says once more."""
     return os.strerror(exc.errno) if exc.errno is not None and exc.errno > 0 else str(exc)
+
+
+def _server_logger() -> logging.Logger:
+    """Where aiohttp writes of its mistakes. Bytes that are no request are their sender's, who could fill a log so."""
+    logger = logging.getLogger("closebulk_async.server")
+    logger.addFilter(_is_own_mistake)
+    return logger
+
+
+def _is_own_mistake(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 async def _wait_for_term() -> None:

@@ -139,16 +139,23 @@ class Card:
         return self.samples[bisect_right(self.samples, version, key=attrgetter("version")) :]
 
 
+class Place(NamedTuple):
+    """Where a part ends: the versions up to which cards are told, and removals are told or were of nothing told."""
+
+    cards: int
+    removals: int
+
+
 @attrs.frozen
 class Changes:
     """What has changed between two versions, or the first part of that. With `is_reset` it is everything there is.
 
-    `since` is the version from which samples count, `version` the one up to which this part goes; where it `is_whole`,
-    that is the board's.
+    `since` is the version from which samples count, `place` where this part ends; where it `is_whole`, that is the
+    board's version.
     """
 
     since: int
-    version: int
+    place: Place
     is_reset: bool
     is_whole: bool
     cards: Sequence[Card]
@@ -199,25 +206,26 @@ class Board:
         version = int(number[: len(str(self.version)) + 1])  # a number of a million digits takes a second to read
         return version if version <= self.version else None
 
-    def changes_since(self, version: int | None, *, after: int | None = None, most: int | None = None) -> Changes:
+    def changes_since(self, version: int | None, *, after: Place | None = None, most: int | None = None) -> Changes:
         """What has changed since a version; everything where that is None or too long ago.
 
         With `most`, at most so many cards, those whose last change is oldest; the next part is what comes `after` the
-        version of this one. Each part has the samples since the version at which all parts began.
+        place of this one. Each part has the samples since the version at which all parts began.
         """
-        if after is not None and after < self._forgotten:
+        if after is not None and after.removals < self._forgotten:
             version = after = None
         is_anew = version is None or version < self._forgotten
         since = 0 if is_anew or version is None else version
-        start = since if after is None else max(since, after)
-        cards = list(itertools.takewhile(lambda card: card.version > start, reversed(self._cards.values())))[::-1]
+        # Who begins anew was told nothing yet that could have been removed by now, however old the cards are.
+        told = after or Place(since, self.version if is_anew else since)
+        cards = list(itertools.takewhile(lambda card: card.version > told.cards, reversed(self._cards.values())))[::-1]
         is_whole = most is None or len(cards) <= most
         cards = cards if is_whole else cards[:most]
         upto = self.version if is_whole else cards[-1].version
-        removed = itertools.takewhile(lambda each: each[0] > start, reversed(self._removed))
+        removed = itertools.takewhile(lambda each: each[0] > told.removals, reversed(self._removed))
         gone = dict.fromkeys(str(ref) for at, ref in removed if at <= upto and ref not in self._cards)
-        is_reset = is_anew and after is None
-        return Changes(since, upto, is_reset, is_whole, cards, () if is_reset else tuple(gone)[::-1])
+        place = Place(upto, max(upto, told.removals))
+        return Changes(since, place, is_anew and after is None, is_whole, cards, tuple(gone)[::-1])
 
     # What polls show ------------------------------------------------------------------------------------------------
 

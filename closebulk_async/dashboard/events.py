@@ -63,9 +63,9 @@ class EventStream:
                 part = publisher.read_part(has, after=after)
                 is_whole = part.is_whole
                 # Who is cut off in the middle begins again where all parts began: the others have earlier samples.
-                id_ = board.name_version(part.version) if is_whole else None
+                id_ = board.name_version(part.place.cards) if is_whole else None
                 await self._write(response, _event("state", part.data, id=id_))
-                has, after = (part.version, None) if is_whole else (has, part.version)
+                has, after = (part.place.cards, None) if is_whole else (has, part.place)
             elif publisher.ticks > ticks:
                 ticks = publisher.ticks
                 if not self.may_go_on():

@@ -112,7 +112,7 @@ def describe_state(
 ) -> dict[str, Any]:
     """What has changed since a version, or all there is; with `more`, a part of that."""
     return {
-        "version": board.name_version(changes.version),
+        "version": board.name_version(changes.place.cards),
         "reset": changes.is_reset,
         "more": not changes.is_whole,
         "now": describe_time(now),

@@ -10,6 +10,7 @@ import attrs
 import orjson
 
 from closebulk_async.clock import Alarm, Alarms, Clock
+from closebulk_async.dashboard.board import Place
 from closebulk_async.dashboard.payloads import describe_state, describe_tick
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ FRESH_FOR = 0.25
 
 @attrs.frozen
 class Part:
-    """An event: its JSON, the version up to which it goes, and whether nothing is missing by then."""
+    """An event: its JSON, the place up to which it goes, and whether nothing is missing by then."""
 
     data: bytes
-    version: int
+    place: Place
     is_whole: bool = attrs.field(kw_only=True)
 
 
@@ -61,7 +62,7 @@ class Publisher:
         self._due: Alarm | None = None
         self._tick: Alarm | None = None
         self._turn = asyncio.Event()
-        self._made: dict[tuple[int | None, int | None, int], Part] = {}
+        self._made: dict[tuple[int | None, Place | None, int], Part] = {}
         self._made_at = -math.inf
 
     def join(self) -> bool:
@@ -91,8 +92,8 @@ class Publisher:
         """Until the next beat or tick, or the end."""
         await self._turn.wait()
 
-    def read_part(self, since: int | None, *, after: int | None = None) -> Part:
-        """What has changed since a version, or the next part of that, `after` the one before."""
+    def read_part(self, since: int | None, *, after: Place | None = None) -> Part:
+        """What has changed since a version, or the next part of that, `after` the place of the one before."""
         now, key = self.clock.monotonic(), (since, after, self.board.version)
         if now - self._made_at > FRESH_FOR:
             self._made.clear()
@@ -100,7 +101,7 @@ class Publisher:
         made = self._made.get(key)
         if made is None:
             changes = self.board.changes_since(since, after=after, most=MOST_AT_ONCE)
-            made = Part(orjson.dumps(self._describe(changes)), changes.version, is_whole=changes.is_whole)
+            made = Part(orjson.dumps(self._describe(changes)), changes.place, is_whole=changes.is_whole)
             self._made[key] = made
         return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -58,7 +59,10 @@ class Page:
     response: aiohttp.ClientResponse
     rows: dict[str, Any] = attrs.field(factory=dict)
     version: str | None = None
+    """The one that it would go on from."""
     close: Any = None
+    unconfirmed: set[str] | None = None
+    """While everything comes anew in parts: the rows of before that may be gone."""
 
     async def read(self) -> Event:
         """The next event."""
@@ -82,15 +86,22 @@ class Page:
                 return event.data
 
     def apply(self, state: Mapping[str, Any]) -> None:
-        """Take in a state."""
+        """Take in a state, or a part of one."""
         if state["reset"]:
-            self.rows.clear()
-        for ref in state["removed"]:
+            self.unconfirmed = set(self.rows)
+        gone = set(state["removed"])
+        if self.unconfirmed is not None:
+            self.unconfirmed.difference_update(row["ref"] for row in state["actions"])
+            if not state["more"]:
+                gone, self.unconfirmed = gone | self.unconfirmed, None
+        for ref in gone:
             self.rows.pop(ref, None)
         for row in state["actions"]:
-            before = self.rows.get(row["ref"], {"samples": []})
-            self.rows[row["ref"]] = {**row, "samples": before["samples"] + row["samples"]}
-        self.version, self.close = state["version"], state["close"]
+            before = self.rows.get(row["ref"], {"samples": []})["samples"]
+            later = [sample for sample in row["samples"] if not before or sample[0] > before[-1][0]]
+            self.rows[row["ref"]] = {**row, "samples": before + later}
+        self.version = self.version if state["more"] else state["version"]
+        self.close = state["close"]
 
     async def until(self, house: House, **wanted: object) -> Any:  # noqa: ANN401 - the row
         """The row of which all that is `wanted` holds, after as many seconds as that takes."""
@@ -139,11 +150,8 @@ class House:
         self, *, since: str | None = None, last: str | None = None, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[Page]:
         """An open page."""
-        params = {} if since is None else {"since": since}
-        sent = {**({} if last is None else {"Last-Event-ID": last}), **(headers or {})}
-        async with self.http.get(self.url + "/api/events", params=params, headers=sent) as response:
-            assert response.status == 200, await response.text()
-            yield Page(response)
+        async with open_page(self.http, self.url, since=since, last=last, headers=headers) as page:
+            yield page
 
     async def settle(self, seconds: float = 0.0) -> Self:
         """Let time pass, and what falls due with it, requests to the simulator included."""
@@ -162,6 +170,47 @@ class House:
         return value
 
 
+OWN: Mapping[str, Any] = {"samples": [], "seen_at": None}
+"""What pages may have each of their own."""
+
+
+def agree(mine: Mapping[str, Any], shown: Mapping[str, Any]) -> bool:
+    """Whether the rows of a page are those that somebody sees who comes now.
+
+    They may have points of a chart that others have not, and not know yet that a poll has shown nothing new.
+    """
+    return mine.keys() == shown.keys() and all(
+        {**row, **OWN} == {**shown[ref], **OWN}
+        and row["seen_at"] <= shown[ref]["seen_at"]
+        and row["samples"][-1] == shown[ref]["samples"][-1]
+        and all(sample in row["samples"] for sample in shown[ref]["samples"])
+        for ref, row in mine.items()
+    )
+
+
+@asynccontextmanager
+async def open_page(
+    http: aiohttp.ClientSession,
+    url: str,
+    *,
+    since: str | None = None,
+    last: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> AsyncIterator[Page]:
+    """An open page of a dashboard."""
+    params = {} if since is None else {"since": since}
+    sent = {**({} if last is None else {"Last-Event-ID": last}), **(headers or {})}
+    async with http.get(url + "/api/events", params=params, headers=sent) as response:
+        assert response.status == 200, await response.text()
+        yield Page(response)
+
+
+def count_pages(metrics: Answer) -> int:
+    """How many pages are open, as the metrics say."""
+    line = next(line for line in metrics.text.splitlines() if line.startswith("closebulk_dashboard_clients "))
+    return int(float(line.rpartition(" ")[2]))
+
+
 @asynccontextmanager
 async def living(*, client: Mapping[str, Any] | None = None, **keywords: Any) -> AsyncIterator[House]:
     """A house whose dashboard has these keywords, and whose client has those of `client`."""
@@ -177,12 +226,15 @@ async def living(*, client: Mapping[str, Any] | None = None, **keywords: Any) ->
 
 
 @asynccontextmanager
-async def serving(app: web.Application) -> AsyncIterator[tuple[str, web.AppRunner]]:
-    """An application on this machine, and its address."""
+async def serving(app: web.Application, *, buffer: int | None = None) -> AsyncIterator[tuple[str, web.AppRunner]]:
+    """An application on this machine, and its address. `buffer` is how many bytes its system keeps for each reader."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        listener = socket.create_server(("127.0.0.1", 0))
+        if buffer is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+        await web.SockSite(runner, listener).start()
         yield f"http://127.0.0.1:{runner.addresses[0][1]}", runner
     finally:
         await runner.cleanup()

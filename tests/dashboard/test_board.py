@@ -12,12 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from closebulk_async import BulkActionPaused, BulkEmail, CloseBulkError, NotFoundError, Progress, WatchLostError
-from closebulk_async.dashboard.board import MOST_ENDED, MOST_MOMENTS, MOST_REMOVED, MOST_SAMPLES, UNSEEN_FOR, Board
+from closebulk_async.dashboard.board import (
+    MOST_ENDED,
+    MOST_MOMENTS,
+    MOST_REMOVED,
+    MOST_SAMPLES,
+    UNSEEN_FOR,
+    Board,
+    Place,
+)
 from closebulk_async.dashboard.payloads import describe_state
 from closebulk_async.models import JobRef, Kind
 from closebulk_async.testing.fake_clock import START
 from closebulk_async.wire import bare_action
 from tests.journals import new_intent
+
+from .houses import agree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,10 +79,6 @@ def board() -> Board:
     return Board(now=START)
 
 
-OWN: dict[str, Any] = {"samples": [], "seen_at": None}
-"""What pages may have each of their own."""
-
-
 @attrs.define
 class Viewer:
     """A page, which applies what it is told."""
@@ -80,7 +86,7 @@ class Viewer:
     most: int | None = None
     """Cards that it takes at once: more come in parts, and something may happen between two of them."""
     version: str | None = None
-    after: int | None = None
+    after: Place | None = None
     rows: dict[str, Any] = attrs.field(factory=dict)
 
     def look(self, board: Board) -> bool:
@@ -99,25 +105,14 @@ class Viewer:
             last = samples[-1][0] if samples else 0
             later = [sample for sample in row["samples"] if sample[0] > last]
             self.rows[row["ref"]] = {**row, "samples": samples + later}
-        self.after = None if changes.is_whole else changes.version
+        self.after = None if changes.is_whole else changes.place
         self.version = told["version"] if changes.is_whole else self.version
         return changes.is_whole
 
     def agrees_with(self, snapshot: Mapping[str, Any]) -> bool:
-        """Whether it shows what somebody sees who comes now.
-
-        It may have points of a chart that others have not, and not know yet that a poll has shown nothing new.
-        """
+        """Whether it shows what somebody sees who comes now."""
         shown = {row["ref"]: row for row in snapshot["actions"]}
-        if self.rows.keys() != shown.keys() or self.version != snapshot["version"]:
-            return False
-        return all(
-            mine | OWN == shown[ref] | OWN
-            and mine["seen_at"] <= shown[ref]["seen_at"]
-            and mine["samples"][-1] == shown[ref]["samples"][-1]
-            and all(sample in mine["samples"] for sample in shown[ref]["samples"])
-            for ref, mine in self.rows.items()
-        )
+        return self.version == snapshot["version"] and agree(self.rows, shown)
 
 
 statuses = st.sampled_from(["created", "processing", "paused", "done", "error", "strange", None])
@@ -358,6 +353,21 @@ def test_who_was_away_for_too_long_begins_anew(board: Board) -> None:
     assert not state(board, old)["reset"]
     board.note_progress(step(action("bulkemail_last", status="done")), now=at(9999))
     assert state(board, old)["reset"]
+
+
+def test_cards_older_than_what_is_remembered_come_in_parts_all_the_same() -> None:
+    """Whoever begins anew was told of nothing that was removed before; what is removed between two parts is told."""
+    board = Board(now=START, most_ended=2, most_removed=3)
+    for number in range(4):
+        board.note_change(action(f"bulkemail_old_{number}"), now=START)
+    for number in range(9):
+        board.note_change(action(f"bulkemail_{number}", status="done"), now=at(number))
+    viewer = Viewer(most=3)
+    assert not viewer.look(board)
+    board.note_change(action("bulkemail_9", status="done"), now=at(9))
+    assert viewer.look(board)
+    assert viewer.agrees_with(state(board))
+    assert len(viewer.rows) == 6
 
 
 def test_starts_are_told_where_they_have_changed(board: Board) -> None:

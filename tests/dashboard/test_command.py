@@ -72,6 +72,19 @@ async def test_it_serves_what_the_environment_names(sim: Simulator) -> None:
     assert done.err.splitlines() == [f"closebulk: {ENDED}"]
 
 
+async def test_bytes_that_are_no_request_are_refused_without_a_word(sim: Simulator) -> None:
+    """Whoever can reach it could fill its log otherwise, with a line for each."""
+    async with running("dashboard", "--port", "0", env=for_simulator(sim)) as process:
+        url = await address_of(process)
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"GET \n/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.0 400 ")
+        writer.close()
+        process.send_signal(signal.SIGTERM)
+        done = await finish(process)
+    assert done.err.splitlines() == [f"closebulk: {ENDED}"]
+
+
 async def test_ctrl_c_ends_it_with_an_open_page(sim: Simulator) -> None:
     """At once, in one line, and nothing was changed."""
     async with running("dashboard", "--port", "0", env=for_simulator(sim)) as process:

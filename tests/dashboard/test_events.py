@@ -13,7 +13,7 @@ from closebulk_async.dashboard.events import WRITE_SECONDS
 from closebulk_async.dashboard.publishing import MOST_AT_ONCE, MOST_CLIENTS
 from closebulk_async.simulator import Plan
 
-from .houses import TOKEN, Answer, House, living
+from .houses import TOKEN, House, count_pages, living
 
 
 async def test_the_first_event_comes_at_once_and_is_everything(house: House) -> None:
@@ -200,16 +200,10 @@ async def test_a_page_that_reads_nothing_loses_its_place(house: House) -> None:
         await loop.sock_connect(reader, ("127.0.0.1", int(house.url.rpartition(":")[2])))
         await loop.sock_sendall(reader, b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await loop.sock_recv(reader, 100)
-        assert clients(await house.ask("/metrics")) == 1
+        assert count_pages(await house.ask("/metrics")) == 1
         with house.clock.hold():
             await house.settle(WRITE_SECONDS + 1)
-        assert clients(await house.ask("/metrics")) == 0
-
-
-def clients(answer: Answer) -> int:
-    """How many pages are open, as the metrics say."""
-    line = next(line for line in answer.text.splitlines() if line.startswith("closebulk_dashboard_clients "))
-    return int(float(line.rpartition(" ")[2]))
+        assert count_pages(await house.ask("/metrics")) == 0
 
 
 async def test_the_end_of_the_server_ends_the_streams(house: House) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,20 +12,9 @@ import pytest
 from closebulk_async.dashboard.publishing import MOST_CLIENTS
 from closebulk_async.simulator import Plan
 from tests.dashboard.houses import TOKEN, House, living
-from tests.hostile.trying import IS_EXPLORING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-REQUESTS = 2000 if IS_EXPLORING else 60
-PIECES = (
-    *(b"GET / HTTP/1.1\r\n", b"POST /login HTTP/1.1\r\n", b"GET /api/events?since=", b" HTTP/1.1\r\n", b"\r\n"),
-    *(b"Host: 127.0.0.1\r\n", b"Host: \xff\r\n", b"Last-Event-ID: \xff\xfe:9\r\n", b"Last-Event-ID: ", b"9" * 5000),
-    *(b"Content-Length: 10\r\n", b"Content-Length: -1\r\n", b"Transfer-Encoding: chunked\r\n", b"\r\n\r\n", b"\0"),
-    *(b"GET /api/actions/email:%00 HTTP/1.1\r\n", b"GET /api/actions/%ff%fe HTTP/1.1\r\n", b"PUT ", b"token=\xff"),
-    *(b"Authorization: Bearer \xff\r\n", b"Origin: \xff\r\n", b"GET /static/..%2f HTTP/1.1\r\n", b"x"),
-    *(b"Cookie: a=\xff;;=\r\n", b"Sec-Fetch-Site: \0\r\n"),
-)
 
 
 @pytest.fixture
@@ -52,19 +40,6 @@ async def connect(house: House, stack: AsyncExitStack) -> tuple[asyncio.StreamRe
     reader, writer = await asyncio.open_connection("127.0.0.1", int(house.url.rpartition(":")[2]))
     stack.callback(writer.close)
     return reader, writer
-
-
-async def test_requests_that_are_none(busy: House) -> None:
-    """Of pieces put together by chance, each cut off where it ends."""
-    chance = random.Random(1)
-    async with AsyncExitStack() as stack:
-        for _ in range(REQUESTS):
-            _, writer = await connect(busy, stack)
-            writer.write(b"".join(chance.choices(PIECES, k=chance.randrange(1, 8))))
-            with suppress(OSError):
-                await writer.drain()
-        assert await is_alive(busy)
-    assert await is_alive(busy)
 
 
 @pytest.mark.parametrize("since", ["", ":", "a:b", "1:-5", "x:" + "9" * 4000, "x:9e9", "\u00ff", "a:\u00b2", "0:0:0"])
