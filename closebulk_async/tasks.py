@@ -34,8 +34,8 @@ async def result_of(task: asyncio.Task[T]) -> T:
 async def heeding(waiting: Awaitable[T]) -> T:
     """What `waiting` gives, or CancelledError where the caller was cancelled meanwhile and that got lost.
 
-    Python 3.11's `asyncio.wait_for` loses a cancellation that comes in the same moment as what it waits for, and with it
-    whatever waits by that, such as psycopg's pool.
+    Python 3.11's `asyncio.wait_for` loses a cancellation that comes in the same moment as what it waits for, and so
+    does all that waits by it, such as psycopg's pool.
     """
     task = asyncio.current_task()
     before = 0 if task is None else task.cancelling()
