@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
-from markdown_it import MarkdownIt
+
+from .pages import PAGES, ROOT, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-ROOT = Path(__file__).parents[2]
-PAGES: Sequence[Path] = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "examples" / "README.md"])
+    from pathlib import Path
 
 OWN_TESTS: Mapping[str, str] = {
     "README.md": "tests/test_readme.py",
@@ -58,7 +56,7 @@ def blocks_of(page: Path) -> list[Block]:
             language=token.info.partition(" ")[0],
             text=token.content,
         )
-        for token in MarkdownIt().parse(page.read_text(encoding="utf-8"))
+        for token in tokens_of(page)
         if token.type in {"fence", "code_block"}
     ]
 

@@ -42,17 +42,6 @@ def test_targets_that_a_page_names_are_those_of_make(page: Path) -> None:
     assert named - targets == set()
 
 
-def test_each_promise_of_safety_has_tests_that_exist() -> None:
-    """Every row of the table names some, by file and function."""
-    rows = re.findall(r"^\| [A-Z].*\|$", (ROOT / "SECURITY.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(rows) > 10
-    for row in rows:
-        tests = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row)
-        assert tests, row
-        for file, name in tests:
-            assert re.search(rf"\bdef {name}\(", (ROOT / file).read_text(encoding="utf-8")), f"{file}::{name}"
-
-
 @each_page
 def test_names_of_the_package_that_a_page_shows_are_there(page: Path) -> None:
     """`closebulk_async.errors`, `closebulk_async.CloseBulkDeprecationWarning`."""
