@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import attrs
@@ -24,9 +25,15 @@ OWN_TESTS: Mapping[str, str] = {
     "docs/search.md": "tests/test_docs.py",
     "docs/starting-once.md": "tests/test_docs.py",
     "docs/telemetry.md": "tests/integrations/test_docs_example.py",
+    "docs/testing.md": "tests/examples/test_testing.py",
     "docs/webhooks.md": "tests/test_webhook_docs.py",
 }
 """Pages whose Python blocks need more than a simulator, or of which more is tested: the tests that run all of them."""
+
+
+def has_tests(text: str) -> bool:
+    """Whether pytest finds something in it."""
+    return re.search(r"\bdef test_|\bclass Test", text) is not None
 
 
 @attrs.frozen
@@ -41,7 +48,7 @@ class Block:
     @property
     def is_tests(self) -> bool:
         """Whether it is a module for pytest, and no program."""
-        return "def test_" in self.text
+        return has_tests(self.text)
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
