@@ -142,7 +142,7 @@ bench-dashboard: $(DEV) ## measure the dashboard: CPU of its server, and frames 
 
 # What waits and repeats. backoff is imported in one place, and all else knows nothing of it.
 # Not what looks at all that a process says: in development mode asyncio adds which of its steps were slow.
-OF_BACKOFF := tests/wire $(filter-out tests/test_plugin.py tests/test_promises.py tests/test_public_surface.py \
+OF_BACKOFF := tests/wire $(filter-out tests/test_plugin.py tests/test_public_surface.py \
 	tests/test_readme.py tests/test_without_posix.py, \
 	$(wildcard tests/test_p*.py tests/test_w*.py tests/test_start*.py tests/test_r*.py tests/test_downloads.py))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import shutil
 import tarfile
 import zipfile
 from email.message import Message
@@ -23,6 +25,7 @@ from tests.distributions import (
     list_files,
     read_project,
 )
+from tests.release.ready import git
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -125,3 +128,9 @@ def test_sdist(tmp_path: Path, added: str | None, removed: str | None) -> None:
     (*found,) = judge_sdist(path, project)
     expected = [f"the sdist has {added}, which does not belong there"] if added else []
     assert found == expected + ([f"the sdist has no {removed}"] if removed else [])
+
+
+@pytest.mark.skipif(shutil.which("git") is None or not (ROOT / ".git").exists(), reason="looks at a checkout")
+def test_names_of_tracked_files_are_plain() -> None:
+    """A slip in an editor leaves a file with an odd name, and whoever adds all files does not see it."""
+    assert [name for name in git(ROOT, "ls-files") if not re.fullmatch(r"[\w./-]+", name, re.ASCII)] == []

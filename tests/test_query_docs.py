@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import ast
-import asyncio
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from closebulk_async import Query, lead
 from closebulk_async.query import to_query_dict
 from closebulk_async.simulator import Simulator
+from tests.docs.blocks import blocks_of
+from tests.docs.pages import ROOT
+from tests.docs.running import run_beside
 
-PAGE = Path(__file__).parent.parent / "docs" / "queries.md"
-PROGRAM, *EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGE = ROOT / "docs" / "queries.md"
+PROGRAM, *EXAMPLES = (block.text for block in blocks_of(PAGE) if block.language == "python")
 
 
-async def test_the_program_counts_what_it_would_delete() -> None:
+async def test_the_program_counts_what_it_would_delete(tmp_path: Path) -> None:
     """The first example runs as a program of its own, sends the query that it shows, and starts nothing."""
     async with Simulator() as simulator:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            PROGRAM,
-            env=os.environ | {"CLOSE_API_KEY": simulator.api_key, "CLOSE_BASE_URL": simulator.base_url},
-            stdout=subprocess.PIPE,
-        )
-        printed, _ = await process.communicate()
-        assert simulator.jobs == ()
-    assert process.returncode == 0
-    count, shown = printed.decode().splitlines()
+        ran = await run_beside(simulator, PROGRAM, tmp_path)
+    assert (ran.is_well, ran.jobs) == (True, 0)
+    count, shown = ran.printed.splitlines()
     assert re.fullmatch(r"this would delete \d+ leads", count)
     assert ast.literal_eval(shown) == lead.name.full_words("ACME Inc.").to_dict()
 

@@ -2,52 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from closebulk_async.simulator import Simulator
+from tests.docs.blocks import blocks_of
+from tests.docs.pages import ROOT
+from tests.docs.running import run_example
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     import pytest
 
-README = Path(__file__).parent.parent / "README.md"
 
-
-def examples() -> Iterator[str]:
-    """The Python blocks of the README, in order."""
-    yield from re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-
-
-async def test_the_first_example_starts_and_waits() -> None:
+async def test_the_first_example_starts_and_waits(tmp_path: Path) -> None:
     """The example under «Use it» runs as a program of its own and shows a bulk email until it is done."""
-    import asyncio
-
     async with Simulator() as simulator:
         simulator.next_job(duration=0.5, n_objects=10)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            next(examples()),
-            env=os.environ | {"CLOSE_API_KEY": simulator.api_key, "CLOSE_BASE_URL": simulator.base_url},
-            stdout=subprocess.PIPE,
-        )
-        printed, _ = await process.communicate()
-    lines = printed.decode().splitlines()
-    assert process.returncode == 0
+        lines = await run_example(simulator, "README.md", tmp_path)
     assert lines[0] == f"started email:{simulator.jobs[0].id}"
     assert lines[-2].startswith("done 10 of 10")
     assert lines[-1] == "ended done"
 
 
 def test_the_testing_example_passes(pytester: pytest.Pytester) -> None:
-    """The example under «Test your own code» is a test that passes."""
-    example = list(examples())[-1]
-    pytester.makepyfile(example)
+    """The example under «Test your own code» is a test that passes, with the configuration that stands there alone."""
+    (example,) = (block for block in blocks_of(ROOT / "README.md") if block.is_tests)
+    pytester.makepyfile(example.text)
     pytester.makeini("[pytest]\nasyncio_mode = auto\n")
     pytester.runpytest_subprocess().assert_outcomes(passed=1)

@@ -200,7 +200,7 @@ async def test_a_pause_of_more_than_seven_days_is_an_error(stage: Stage, on_paus
     """Such an action cannot be resumed any more, so that no wait goes on for it or takes it for an outcome."""
     ref = stage.show_job(status="paused", date_updated=stage.clock.now() - WEEK - timedelta(seconds=1))
     with pytest.raises(BulkActionPaused, match="too long ago"):
-        await stage.close.wait_until_done(ref, on_paused=on_paused)
+        await stage.close.wait_until_done(ref, on_paused=on_paused, timeout=60)  # lest it waits for ever
     assert stage.now == 0
 
 
@@ -208,7 +208,7 @@ async def test_seven_days_pass_during_a_wait(stage: Stage) -> None:
     """The first poll after the seventh day raises, and none before."""
     ref = stage.show_job(status="paused", date_updated=stage.clock.now() - WEEK + timedelta(seconds=90))
     with pytest.raises(BulkActionPaused):
-        await stage.close.wait_until_done(ref)
+        await stage.close.wait_until_done(ref, timeout=600)
     assert stage.polls() == [0, 60, 120]
 
 
@@ -235,7 +235,7 @@ async def test_an_unknown_status_without_movement_is_a_stall(
     ref = stage.show_job(status="archived", n_objects=10, n_objects_processed=5)
     async with stage.client(PollPolicy(floor=1800, ceiling=1800)) as close:
         with pytest.raises(BulkActionStalled):
-            await close.wait_until_done(ref, stall_timeout=stall_timeout)
+            await close.wait_until_done(ref, stall_timeout=stall_timeout, timeout=WEEK)  # lest it waits for ever
     assert stage.now == stalls_at
 
 

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from tests.stage import Stage
 
 EVERY_TEN = PollPolicy(floor=10, ceiling=10)
+TOO_MANY = 200
+"""Bad polls, more than are borne; and not without an end, so that a wait that bore them would end, and not hang."""
 
 BAD_POLLS: dict[str, tuple[Fault, type[CloseBulkError]]] = {
     "429 with a hint": (faults.too_many_requests(retry_after=2), RateLimitedError),
@@ -102,7 +104,7 @@ async def test_nothing_is_yielded_before_a_good_poll(stage: Stage) -> None:
 async def test_a_quarter_of_an_hour_of_bad_polls_is_a_lost_watch(stage: Stage, good_polls: int) -> None:
     """Exactly 15 minutes after the first of them WatchLostError is raised, with what was known and what went wrong."""
     ref = stage.run_job(duration=3000, counting=0, n_objects=3000)
-    stage.sim.fail_next(faults.server_error(502), times=None, skip=good_polls)
+    stage.sim.fail_next(faults.server_error(502), times=TOO_MANY, skip=good_polls)
     async with stage.client(EVERY_TEN) as close:
         wait = close.wait_until_done(ref)
         with pytest.raises(WatchLostError) as lost:
@@ -128,7 +130,7 @@ async def test_one_good_poll_ends_the_silence(stage: Stage) -> None:
     """The quarter of an hour begins again with the next bad poll."""
     ref = stage.run_job(duration=9000, counting=0, n_objects=9000)
     stage.sim.fail_next(faults.server_error(502), times=80, skip=1)
-    stage.sim.fail_next(faults.server_error(502), times=None, skip=2)  # polls 0 and 81 are good, 82 is at 820 s
+    stage.sim.fail_next(faults.server_error(502), times=TOO_MANY, skip=2)  # polls 0 and 81 are good, 82 is at 820 s
     async with stage.client(EVERY_TEN) as close:
         with pytest.raises(WatchLostError):
             await close.wait_until_done(ref)

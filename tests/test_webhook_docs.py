@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
-import re
 import socket
-import subprocess
 import sys
 import types
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 
 from closebulk_async.simulator import Simulator, WebhookRules
+from tests.docs.blocks import blocks_of
+from tests.docs.pages import ROOT
+from tests.docs.running import run_beside
 from tests.letters import EVENT, KEY, OTHER_KEY, sign, write
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
     from closebulk_async.webhook_models import WebhookEvent
 
-PAGE = Path(__file__).parent.parent / "docs" / "webhooks.md"
-WITH_AIOHTTP, WITH_FASTAPI = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+PAGE = ROOT / "docs" / "webhooks.md"
+WITH_AIOHTTP, WITH_FASTAPI = (block.text for block in blocks_of(PAGE) if block.language == "python")
 
 
 N_PORTS = 16
@@ -52,23 +53,10 @@ async def test_the_aiohttp_example_ends_by_a_webhook_and_keeps_its_key(tmp_path:
         printed = []
         for _ in range(2):
             simulator.next_job(duration=0.5, n_objects=1)
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-c",
-                WITH_AIOHTTP,
-                cwd=tmp_path,
-                env=os.environ
-                | {
-                    "CLOSE_API_KEY": simulator.api_key,
-                    "CLOSE_BASE_URL": simulator.base_url,
-                    "PUBLIC_URL": f"http://127.0.0.1:{port}/close/webhook",
-                    "PORT": str(port),
-                },
-                stdout=subprocess.PIPE,
-            )
-            output, _ = await process.communicate()
-            assert process.returncode == 0
-            printed += output.decode().splitlines()
+            url = f"http://127.0.0.1:{port}/close/webhook"
+            ran = await run_beside(simulator, WITH_AIOHTTP, tmp_path, PUBLIC_URL=url, PORT=str(port))
+            assert ran.code == 0, ran.complaints
+            printed += ran.printed.splitlines()
         delivered = {delivery.event["action"] for delivery in simulator.deliveries if delivery.outcome == "delivered"}
         made = [
             request for request in simulator.requests if (request.method, request.path[-9:]) == ("POST", "/webhook/")

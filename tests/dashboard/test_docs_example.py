@@ -10,7 +10,8 @@ import aiohttp
 
 from closebulk_async.simulator import Simulator
 from tests.cli.programs import environment, read_until, running_program
-from tests.docs.blocks import ROOT, blocks_of
+from tests.docs.blocks import blocks_of
+from tests.docs.pages import ROOT
 from tests.test_webhook_docs import free_port
 
 if TYPE_CHECKING:

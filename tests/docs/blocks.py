@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
 from typing import TYPE_CHECKING
 
 import attrs
-from markdown_it import MarkdownIt
+
+from .pages import PAGES, ROOT, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-ROOT = Path(__file__).parents[2]
-PAGES: Sequence[Path] = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "examples" / "README.md"])
+    from pathlib import Path
 
 OWN_TESTS: Mapping[str, str] = {
     "README.md": "tests/test_readme.py",
@@ -26,9 +25,15 @@ OWN_TESTS: Mapping[str, str] = {
     "docs/search.md": "tests/test_docs.py",
     "docs/starting-once.md": "tests/test_docs.py",
     "docs/telemetry.md": "tests/integrations/test_docs_example.py",
+    "docs/testing.md": "tests/examples/test_testing.py",
     "docs/webhooks.md": "tests/test_webhook_docs.py",
 }
 """Pages whose Python blocks need more than a simulator, or of which more is tested: the tests that run all of them."""
+
+
+def has_tests(text: str) -> bool:
+    """Whether pytest finds something in it."""
+    return re.search(r"\bdef test_|\bclass Test", text) is not None
 
 
 @attrs.frozen
@@ -43,7 +48,7 @@ class Block:
     @property
     def is_tests(self) -> bool:
         """Whether it is a module for pytest, and no program."""
-        return "def test_" in self.text
+        return has_tests(self.text)
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -58,7 +63,7 @@ def blocks_of(page: Path) -> list[Block]:
             language=token.info.partition(" ")[0],
             text=token.content,
         )
-        for token in MarkdownIt().parse(page.read_text(encoding="utf-8"))
+        for token in tokens_of(page)
         if token.type in {"fence", "code_block"}
     ]
 

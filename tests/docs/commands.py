@@ -17,10 +17,12 @@ from closebulk_async.cli.calls import add_shared_options
 from closebulk_async.cli.program import app
 from closebulk_async.simulator.__main__ import _parser as make_simulator_parser
 
-from .blocks import ROOT, Block
+from .pages import ROOT, make_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from .blocks import Block
 
 OPERATORS = frozenset({"|", "||", "&", "&&", ";"})
 PROMPT = "$ "
@@ -108,8 +110,7 @@ def _pip(arguments: Sequence[str]) -> Iterator[str]:
 
 def _make(arguments: Sequence[str]) -> Iterator[str]:
     """The targets exist."""
-    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    yield from (f"no target {word!r}" for word in arguments if "=" not in word and word not in targets)
+    yield from (f"no target {word!r}" for word in arguments if "=" not in word and word not in make_targets())
 
 
 def _python(arguments: Sequence[str]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from playwright.async_api import async_playwright
 
 from tests.browser.scenes import FLAGS, find_browser
 
-from .blocks import ROOT
+from .pages import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -23,8 +23,8 @@ from closebulk_async.starting import StartOptions
 from closebulk_async.waiters import WaitOptions
 from tests.cli.test_helps import TREE
 
-from .blocks import ROOT
 from .commands import VARIABLE
+from .pages import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -9,7 +9,7 @@ import pytest
 import closebulk_async
 from closebulk_async import CloseBulkError, errors
 
-from .blocks import ROOT
+from .pages import ROOT
 
 PAGE = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", PAGE, re.DOTALL | re.MULTILINE))

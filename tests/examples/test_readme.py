@@ -7,24 +7,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.docs.pages import code_of, links_of
+
 from .programs import EXAMPLES, run
 
 if TYPE_CHECKING:
     from tests.traps import Trap
 
-README = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+README = EXAMPLES / "README.md"
 PROGRAMS = sorted(path.name for path in EXAMPLES.glob("[!_]*.py"))
 
 
 def test_every_file_is_in_the_table() -> None:
     """Each file of the folder is named by a link."""
     there = {path.name for path in EXAMPLES.iterdir() if path.is_file()} - {"README.md"}
-    assert set(re.findall(r"\[([\w.-]+)\]\(\1\)", README)) == there
+    assert {link for link in links_of(README) if "/" not in link} == there
 
 
 def test_every_program_is_run_as_it_is_called() -> None:
     """The commands of the table are those of the programs, one each."""
-    assert sorted(re.findall(r"`python examples/(\w+\.py)[^`]*`", README)) == PROGRAMS
+    typed = (re.match(r"python examples/(\w+\.py)", word) for word in code_of(README))
+    assert sorted(found[1] for found in typed if found) == PROGRAMS
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -13,6 +13,8 @@ import pytest
 from closebulk_async.simulator import Plan, Simulator, faults
 from closebulk_async.testing import FakeClock
 from tests.cli.programs import finish, running_program
+from tests.docs.blocks import blocks_of
+from tests.docs.pages import code_of
 
 from .programs import EXAMPLES
 
@@ -42,8 +44,7 @@ async def test_they_pass_in_a_process_of_their_own(names: list[str], trap: Trap)
 
 def test_the_page_names_all_that_a_test_can_set() -> None:
     """Each setting and method of the simulator, each fault, each part of a plan and each method of the clock."""
-    text = re.sub(r"```.*?```", "", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
-    named = set(re.findall(r"\w+", " ".join(re.findall(r"`[^`]+`", text))))
+    named = set(re.findall(r"\w+", " ".join(code_of(PAGE))))
     makers = {
         name for name, made in inspect.getmembers(faults, inspect.isfunction) if made.__module__ == faults.__name__
     }
@@ -53,6 +54,13 @@ def test_the_page_names_all_that_a_test_can_set() -> None:
 
 def test_the_page_shows_them_as_they_are() -> None:
     """Each file is one of its blocks, and each block with a test is one of the files."""
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    shown = [block for block in blocks if "def test_" in block or "class Test" in block]
+    shown = [block.text for block in blocks_of(PAGE) if block.is_tests]
     assert sorted(shown) == sorted((FOLDER / name).read_text(encoding="utf-8") for name in NAMES)
+
+
+def test_the_page_shows_how_they_are_set_up() -> None:
+    """What it sets besides is what the folder's own files set."""
+    others = {block.language: block.text for block in blocks_of(PAGE) if not block.is_tests}
+    for language, name in (("python", "conftest.py"), ("ini", "pytest.ini")):
+        lines = [line for line in others[language].splitlines() if not line.startswith("#")]
+        assert set(lines) <= set((FOLDER / name).read_text(encoding="utf-8").splitlines())

@@ -107,6 +107,7 @@ values = (
     | st.sampled_from(sorted(ABSURD.values()))
     | st.from_regex(windows, fullmatch=True)
     | st.from_regex(moments, fullmatch=True)
+    | st.integers(0, 10**9).map(str)  # seconds below the first instant that is taken for one
 )
 
 
