@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from closebulk_async.client import CloseBulk
-    from closebulk_async.dashboard.board import Card
+    from closebulk_async.dashboard.cards import Card
     from closebulk_async.models import Job, JobRef
 
 MOST_KEPT = 32

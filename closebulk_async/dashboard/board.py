@@ -9,66 +9,32 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from bisect import bisect_right, insort
+from bisect import insort
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import attrs
 
-from closebulk_async.errors import BulkActionFailed, BulkActionPaused, CloseBulkError
-from closebulk_async.models import Job, JobRef, Phase
-from closebulk_async.progress import count_objects
+from closebulk_async.dashboard.cards import Card, add_moment, add_sample, fill, read_end, show, tell_answer, was_read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from closebulk_async.intents import Intent
+    from closebulk_async.models import Job, JobRef
     from closebulk_async.progress import Progress
-
-CardPhase: TypeAlias = Literal["running", "paused", "done", "failed", "lost"]
-"""`lost`: following it has failed, so that nobody knows whether it still runs."""
-
-CARD_PHASES: tuple[CardPhase, ...] = ("running", "paused", "done", "failed", "lost")
 
 MOST_ENDED = 500
 """Cards of actions that have ended or are lost. Beyond, the one that ended first goes."""
-
-MOST_SAMPLES = 120
-"""Points of a chart of throughput: as many as a small one has pixels for."""
-
-MOST_MOMENTS = 50
-"""Changes of status that a timeline keeps: an action has about five, unless somebody pauses it again and again."""
 
 MOST_REMOVED = 1000
 """Removed cards that are remembered: who was away for longer gets everything anew."""
 
 UNSEEN_FOR = timedelta(seconds=60)
 """Where polls show nothing new, a card tells so rarely that they were answered."""
-
-_PHASES: dict[Phase, CardPhase] = {
-    Phase.RUNNING: "running",
-    Phase.AT_REST: "paused",
-    Phase.DONE: "done",
-    Phase.FAILED: "failed",
-}
-
-
-class Sample(NamedTuple):
-    """How many objects were processed at an instant (seconds since 1970), and with which version that came."""
-
-    at: float
-    processed: int
-    version: int
-
-
-class Moment(NamedTuple):
-    """When a status was first seen."""
-
-    status: str | None
-    at: datetime
 
 
 @attrs.frozen(kw_only=True)
@@ -79,64 +45,6 @@ class Link:
     since: datetime
     message: str | None = None
     last_ok_at: datetime | None = None
-
-
-@attrs.define(kw_only=True, eq=False)
-class Card:
-    """What is known of one action. Only the board changes it."""
-
-    ref: JobRef[Any]
-    job: Job
-    phase: CardPhase
-    seen_at: datetime
-    """The latest good poll."""
-    version: int = 0
-    processed: int = 0
-    total: int | None = None
-    fraction: float | None = None
-    rate: float | None = None
-    eta: float | None = None
-    paused_since: datetime | None = None
-    ended_at: datetime | None = None
-    last_error: str | None = None
-    failed_at: datetime | None = None
-    """The latest bad poll that was told of; before `seen_at`, it is over."""
-    error: str | None = None
-    samples: list[Sample] = attrs.field(factory=list)
-    spacing: float = 0.0
-    """Seconds between two samples at the least: the longer it runs, the more, so that they span all of it evenly."""
-    timeline: list[Moment] = attrs.field(factory=list)
-    told_at: datetime | None = None
-    """The `seen_at` of its version."""
-    is_followed: bool = False
-    """A watch has told of it."""
-    polls: int = 0
-    failure: CloseBulkError | None = None
-    """The error of `last_error` itself: another one with the same words is another failed poll."""
-    kept_by: datetime | None = None
-    """By this it stands among those that have ended; None while it goes on."""
-
-    @classmethod
-    def of(cls, job: Job, *, now: datetime) -> Self:
-        """What an action shows by itself. No card of a board's."""
-        card = cls(ref=job.ref, job=job, phase="running", seen_at=now)
-        _show(card, job, now=now)
-        return card
-
-    @property
-    def status(self) -> str | None:
-        """The service's word; None also where no poll has shown the action."""
-        status: str | None = getattr(self.job, "status", None)
-        return status
-
-    @property
-    def is_live(self) -> bool:
-        """Whether somebody follows it."""
-        return self.phase in {"running", "paused"} and self.error is None
-
-    def samples_since(self, version: int) -> Sequence[Sample]:
-        """Those that came after a version."""
-        return self.samples[bisect_right(self.samples, version, key=attrgetter("version")) :]
 
 
 class Place(NamedTuple):
@@ -235,7 +143,7 @@ class Board:
         is_first = card is None
         if card is None:
             card = Card(ref=progress.ref, job=progress.action, phase="running", seen_at=now)
-        answered = _tell_answer(card, progress, is_first=is_first)
+        answered = tell_answer(card, progress, is_first=is_first)
         error_is_new = progress.last_error is not card.failure
         card.is_followed, card.polls, card.failure = True, progress.polls, progress.last_error
         if answered:
@@ -244,7 +152,7 @@ class Board:
             card.failed_at = now
         is_stale = card.told_at is None or card.seen_at - card.told_at >= UNSEEN_FOR
         if is_first or progress.changed or progress.is_final or error_is_new or is_stale:
-            _fill(card, progress)
+            fill(card, progress)
             self._put(card, now=now)
         return answered
 
@@ -255,19 +163,19 @@ class Board:
             is_known = card.phase in {"done", "failed"} or (card.is_live and card.is_followed)
             if is_known or not job.is_final:
                 return
-        ended_at = _read_end(job) or now if job.is_final else None
+        ended_at = read_end(job) or now if job.is_final else None
         if card is None:
             if ended_at is not None and self._is_too_old(ended_at):
                 return
             card = Card(ref=job.ref, job=job, phase="running", seen_at=now)
         card.ended_at = ended_at
-        _show(card, job, now=now)
+        show(card, job, now=now)
         self._put(card, now=now)
 
     def note_change(self, job: Job, *, now: datetime) -> Card:
         """Take in an action as the answer to a pause or a resumption has it."""
         card = self._cards.get(job.ref) or Card(ref=job.ref, job=job, phase="running", seen_at=now)
-        _show(card, job, now=now)
+        show(card, job, now=now)
         self._put(card, now=now)
         return card
 
@@ -275,9 +183,9 @@ class Board:
         """Make what a card shows now its next version."""
         self.version += 1
         card.version, card.told_at = self.version, card.seen_at
-        card.ended_at = (card.ended_at or now) if _was_read(card.job) and card.job.is_final else None
-        _add_sample(card, now=card.ended_at or now)
-        _add_moment(card, now=card.ended_at or now)
+        card.ended_at = (card.ended_at or now) if was_read(card.job) and card.job.is_final else None
+        add_sample(card, now=card.ended_at or now)
+        add_moment(card, now=card.ended_at or now)
         self._cards[card.ref] = card
         self._cards.move_to_end(card.ref)
         self._keep(card)
@@ -335,82 +243,3 @@ class Board:
 
 
 _BY_END = itemgetter(0, 1)
-
-
-def _tell_answer(card: Card, progress: Progress[Any], *, is_first: bool) -> bool | None:
-    if progress.last_error is not card.failure and progress.last_error is not None:
-        return False
-    if progress.error is not None and not isinstance(progress.error, BulkActionFailed | BulkActionPaused):
-        return False
-    return True if is_first or progress.changed or progress.polls > card.polls else None
-
-
-def _fill(card: Card, progress: Progress[Any]) -> None:
-    """Show a progress on a card. Counters never run back, also where a watch began anew."""
-    if _was_read(progress.action):  # else no poll has shown it, and what was known before stays
-        card.job = progress.action
-        card.processed = max(card.processed, progress.n_objects_processed)
-        card.total = card.total if progress.n_objects is None else progress.n_objects
-        card.fraction = _divide(card)
-        card.paused_since = progress.paused_since
-    card.rate, card.eta = progress.rate, None if progress.eta is None else progress.eta.total_seconds()
-    card.last_error = None if progress.last_error is None else str(progress.last_error)
-    card.error = None if progress.error is None else str(progress.error)
-    card.phase = _PHASES[card.job.phase] if _was_read(card.job) else "running"
-    if progress.error is not None and not isinstance(progress.error, BulkActionFailed | BulkActionPaused):
-        card.phase = "lost"
-    if card.phase not in {"running", "paused"}:
-        card.rate = card.eta = None
-
-
-def _show(card: Card, job: Job, *, now: datetime) -> None:
-    """Show what one answer has of an action."""
-    processed, total = count_objects(job)
-    card.job, card.phase, card.error, card.seen_at = job, _PHASES[job.phase], None, now
-    card.processed = max(processed, card.processed)
-    card.total = card.total if total is None else total
-    card.fraction = _divide(card)
-    if card.phase != "running":
-        card.rate = card.eta = None
-    if card.phase != "paused":
-        card.paused_since = None
-    elif card.paused_since is None:
-        card.paused_since = getattr(job, "date_updated", None)
-
-
-def _was_read(job: Job) -> bool:
-    """Whether an answer has shown it: of one that no poll has found there is only the ref."""
-    return hasattr(job, "status")
-
-
-def _divide(card: Card) -> float | None:
-    if card.job.is_done:
-        return 1.0
-    return min(1.0, card.processed / card.total) if card.total else None
-
-
-def _read_end(job: Job) -> datetime | None:
-    """When a job ended that was not seen to: the service says only when it last touched it."""
-    return getattr(job, "date_updated", None) or getattr(job, "date_created", None)
-
-
-def _add_sample(card: Card, *, now: datetime) -> None:
-    samples, sample = card.samples, Sample(now.timestamp(), card.processed, card.version)
-    if len(samples) > 1:
-        before, latest = samples[-2:]
-        rests = before.processed == latest.processed == sample.processed  # of a rest its two ends are enough
-        if rests or latest.at - before.at < card.spacing:
-            samples[-1] = sample
-            return
-    samples.append(sample)
-    if len(samples) > MOST_SAMPLES:
-        samples[:-1] = samples[:-1:2]
-        card.spacing = (sample.at - samples[0].at) / len(samples)
-
-
-def _add_moment(card: Card, *, now: datetime) -> None:
-    if not _was_read(card.job) or (card.timeline and card.timeline[-1].status == card.status):
-        return
-    card.timeline.append(Moment(card.status, now))
-    if len(card.timeline) > MOST_MOMENTS:
-        del card.timeline[1]  # the first one says since when it is known

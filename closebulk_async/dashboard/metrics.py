@@ -14,7 +14,7 @@ except ImportError as _exc:
     message = "prometheus_client is not installed: pip install 'closebulk-async[dashboard]'"
     raise ImportError(message, name=_exc.name) from _exc
 
-from closebulk_async.dashboard.board import CARD_PHASES
+from closebulk_async.dashboard.cards import CARD_PHASES
 from closebulk_async.intents import State
 from closebulk_async.models import Kind
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from closebulk_async.dashboard.board import Board, Card, Changes, Link
+    from closebulk_async.dashboard.board import Board, Changes, Link
+    from closebulk_async.dashboard.cards import Card
     from closebulk_async.intents import Intent
     from closebulk_async.limits import GroupLimits, ShownLimit
 

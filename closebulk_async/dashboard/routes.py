@@ -13,7 +13,8 @@ from aiohttp import web
 from closebulk_async.client import CloseBulk
 from closebulk_async.dashboard.archive import Archive
 from closebulk_async.dashboard.assets import Asset
-from closebulk_async.dashboard.board import CARD_PHASES, Board, Card
+from closebulk_async.dashboard.board import Board
+from closebulk_async.dashboard.cards import CARD_PHASES, Card
 from closebulk_async.dashboard.events import EventStream
 from closebulk_async.dashboard.feed import Feed
 from closebulk_async.dashboard.guards import COOKIE, Guard

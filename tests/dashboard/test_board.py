@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 from closebulk_async import BulkActionPaused, BulkEmail, CloseBulkError, NotFoundError, Progress, WatchLostError
 from closebulk_async.dashboard.board import (
     MOST_ENDED,
-    MOST_MOMENTS,
     MOST_REMOVED,
-    MOST_SAMPLES,
     UNSEEN_FOR,
     Board,
     Place,
 )
+from closebulk_async.dashboard.cards import MOST_MOMENTS, MOST_SAMPLES
 from closebulk_async.dashboard.payloads import describe_state
 from closebulk_async.models import JobRef, Kind
 from closebulk_async.testing.fake_clock import START

@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from closebulk_async.dashboard.board import CARD_PHASES
+from closebulk_async.dashboard.cards import CARD_PHASES
 from closebulk_async.dashboard.metrics import GAUGES
 from closebulk_async.integrations.prometheus import PrometheusHook
 from closebulk_async.models import Kind

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from closebulk_async.dashboard.board import CARD_PHASES
+from closebulk_async.dashboard.cards import CARD_PHASES
 from closebulk_async.dashboard.metrics import GAUGES
 from closebulk_async.integrations.prometheus import PrometheusHook
 from closebulk_async.intents import State
