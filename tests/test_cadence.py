@@ -9,6 +9,8 @@ from benchmarks.harness import QUICK
 from benchmarks.paper import MODELS, PaperJob, Watched, draw_jobs, watch_job
 from closebulk_async.policy import PollPolicy
 
+pytestmark = pytest.mark.unmeasured
+
 
 def test_a_job_on_paper_ends_when_its_time_has_come() -> None:
     """It counts in batches between its begin and its end, has counted all a little earlier, and only then is done."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from closebulk_async import CloseBulkError
     from closebulk_async.models import Job as Snapshot
 
+pytestmark = pytest.mark.unmeasured
+
 
 class Job(Target):
     """A target of which a whole snapshot is known."""

@@ -11,6 +11,8 @@ from benchmarks import cost, fleet
 from benchmarks.fleet import FLEETS, Fleet
 from benchmarks.fleet_run import MEAN, RATE, Case, Known, arrive, judge, measure
 
+pytestmark = pytest.mark.unmeasured
+
 SHORT = Case(concurrent=20, warm_up=30, measured=60)
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from closebulk_async import BulkEmail, Wait
     from tests.stage import Stage
 
+pytestmark = pytest.mark.unmeasured
+
 EVERY_TWENTY_MINUTES = PollPolicy(floor=1200, ceiling=1200)
 """504 polls in a week, and more where some fail: enough to see what each poll leaves, few enough for a quick test."""
 

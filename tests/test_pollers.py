@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from benchmarks.polled import HandOver, Wait
 
+pytestmark = pytest.mark.unmeasured
+
 ROOT = Path(__file__).parent.parent
 JOBS = choose_jobs(3)
 BEAT = 10.0

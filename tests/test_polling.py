@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from closebulk_async.testing import FakeClock
     from tests.stage import Stage
 
+pytestmark = pytest.mark.unmeasured
+
 ORDERS = get_args(ListOrder)
 """The service may list actions newest first, oldest first, by their ids, or in no order at all."""
 

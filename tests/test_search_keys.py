@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from closebulk_async.testing import FakeClock
 
+pytestmark = pytest.mark.unmeasured
+
 LEADS = {"type": "object_type", "object_type": "lead"}
 CONTACTS = {"type": "object_type", "object_type": "contact"}
 BY_CREATION = [{"direction": "asc", "field": regular_field("lead", "date_created")}]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from closebulk_async.simulator import Fault
     from tests.stage import Stage
 
+pytestmark = pytest.mark.unmeasured
+
 DATED = lead.date_created.exists()
 """A query that every lead matches."""
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from closebulk_async.simulator.listing import ListOrder
     from closebulk_async.testing import FakeClock
 
+pytestmark = pytest.mark.unmeasured
+
 HOUR = 3600.0
 
 FAULTS = [

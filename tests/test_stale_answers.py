@@ -13,6 +13,8 @@ from closebulk_async.simulator import faults
 if TYPE_CHECKING:
     from tests.stage import Stage
 
+pytestmark = pytest.mark.unmeasured
+
 DEFAULT = PollPolicy()
 
 

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from closebulk_async.simulator.faults import Fault
     from closebulk_async.simulator.jobs import Job
 
-pytestmark = pytest.mark.timeout(900)  # what fails is made as short as it can be, which takes minutes
+pytestmark = [
+    pytest.mark.unmeasured,
+    pytest.mark.timeout(900),  # what fails is made as short as it can be, which takes minutes
+]
 
 FAULTS: dict[str, Fault] = {
     "cut before it acted": faults.cut_before(),

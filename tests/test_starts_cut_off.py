@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from closebulk_async.simulator import Fault
     from tests.stage import Stage
 
+pytestmark = pytest.mark.unmeasured
+
 FAULTS = {
     "none": faults.delay(0),
     "lost after it was started": faults.cut_after(),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from closebulk_async.journal import Journal
     from tests.stage import Stage
 
+pytestmark = pytest.mark.unmeasured
+
 SMALL_FAULTS = {row.what: row for row in ROWS if row.fault is not None and row.fault.padding == 0}
 each_row = pytest.mark.parametrize("row", SMALL_FAULTS.values(), ids=list(SMALL_FAULTS))
 each_found = pytest.mark.parametrize(

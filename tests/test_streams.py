@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     Steps = AsyncGenerator[Progress[Any], None]
 
+pytestmark = pytest.mark.unmeasured
+
 NOBODY = "email:bulkemail_of_nobody"
 
 

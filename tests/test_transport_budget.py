@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from closebulk_async.telemetry import Event
     from closebulk_async.testing import FakeClock
 
+pytestmark = pytest.mark.unmeasured
+
 LIST = "/bulk_action/email/"
 READS = "GET /bulk_action/email/"
 POSTS = "POST /bulk_action/email/"

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.stage import Stage
 
+pytestmark = pytest.mark.unmeasured
+
 HOURLY = PollPolicy.fixed(3600)
 
 

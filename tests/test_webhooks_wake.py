@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from closebulk_async import BulkEmail
     from tests.stage import Stage
 
+pytestmark = pytest.mark.unmeasured
+
 HOURLY = PollPolicy.fixed(3600)
 """So rarely that whatever is known sooner came by a webhook."""
 

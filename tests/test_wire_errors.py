@@ -38,6 +38,8 @@ from closebulk_async.wire import (
 
 from .strategies import json_objects, json_values, patient
 
+pytestmark = pytest.mark.unmeasured
+
 GET = Request(method="GET", path="/bulk_action/email/bulkemail_1/")
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 PAGE_OF_HTML = "<html>\n<head><title>502 Bad Gateway</title></head>\n" + "<p>nginx</p>\n" * 500 + "</html>"

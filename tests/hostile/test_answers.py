@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.hostile.servers import Script
 
+pytestmark = pytest.mark.unmeasured
+
 QUICK = {**HEADS, **LENGTHS, **PACKED, **STATUSES, **DRIPS}
 TYPICAL = {"nothing", "rubbish", "a status line that drips", "429, empty", "404, with an action", "a length of more"}
 """Answers that every call meets: one for each way in which an exchange goes wrong. Others meet one call of a kind."""

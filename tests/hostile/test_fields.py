@@ -22,6 +22,8 @@ from tests.hostile.servers import hostile, response
 if TYPE_CHECKING:
     from closebulk_async.testing import FakeClock
 
+pytestmark = pytest.mark.unmeasured
+
 KINDS = (*BULK_KINDS, Kind.EXPORT)
 WATCHED = ("status", "n_objects", "n_objects_processed", "n_leads", "date_updated", "n_docs", "download_url", "the id")
 

@@ -33,6 +33,8 @@ from tests.strategies import json_values
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+pytestmark = pytest.mark.unmeasured
+
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
 

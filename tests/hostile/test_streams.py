@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import attrs
+import pytest
 from aiohttp import web
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -27,6 +28,8 @@ from tests.hostile.visitors import Step, check_agreement, no_errors, pass_time, 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
+
+pytestmark = pytest.mark.unmeasured
 
 # Of a whole dashboard -------------------------------------------------------------------------------------------------
 
