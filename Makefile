@@ -141,7 +141,8 @@ bench-dashboard: $(DEV) ## measure the dashboard: CPU of its server, and frames 
 	$(BIN)/python -m benchmarks dashboard
 
 # What waits and repeats. backoff is imported in one place, and all else knows nothing of it.
-# Not what looks at all that a process says: in development mode asyncio adds which of its steps were slow.
+# Not what looks at all that a process says: in development mode asyncio adds which of its steps were slow. Nor what
+# computes for seconds: what it tries of waits, shorter tests try as well.
 OF_BACKOFF := tests/wire $(filter-out tests/test_plugin.py tests/test_public_surface.py \
 	tests/test_readme.py tests/test_without_posix.py, \
 	$(wildcard tests/test_p*.py tests/test_w*.py tests/test_start*.py tests/test_r*.py tests/test_downloads.py))
@@ -158,7 +159,7 @@ test-python-backoff: check-python ## run the tests of what waits and repeats wit
 	@$(VENV)-python-backoff/bin/python -c 'import importlib.metadata as m; by = m.packages_distributions()["backoff"]; \
 		print("backoff comes from", *by, m.version(by[0])); raise SystemExit(by != ["python-backoff"])'
 	PYTHONDEVMODE=1 PYTHONWARNINGS=error \
-		$(VENV)-python-backoff/bin/python -m pytest --numprocesses $(WORKERS) $(OF_BACKOFF) $(PYTEST_ARGS)
+		$(VENV)-python-backoff/bin/python -m pytest -m "not unmeasured" --numprocesses $(WORKERS) $(OF_BACKOFF) $(PYTEST_ARGS)
 
 test-airflow: $(AIRFLOW) ## run the tests of the Airflow operator, with an Airflow of their own (AIRFLOW_ARGS="-k kill")
 	@echo "== A third environment, with Airflow: Dags run in its processes, which are killed"
