@@ -6,6 +6,7 @@ give the same two files once more, byte by byte, from another folder and at anot
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -28,6 +29,9 @@ SUFFIXES = frozenset({".css", ".html", ".js", ".py", ".svg", ".txt", ".typed"})
 """Of all that the wheel installs. A new one is a decision."""
 
 CACHES = frozenset({"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "_build"})
+
+_LINK = re.compile(r"\]\((?!#)([^)]*)")
+"""Where a link leads that is not to the page itself."""
 
 BESIDE = frozenset({".gitignore", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"})
 """What every sdist has without being told."""
@@ -98,8 +102,11 @@ def judge_metadata(metadata: Message, project: dict[str, Any]) -> Iterator[str]:
     n_needed = len(project["dependencies"]) + sum(map(len, extras.values()))
     if len(metadata.get_all("Requires-Dist") or []) != n_needed:
         yield f"the metadata do not name {n_needed} dependencies"
-    if metadata.get_payload(decode=True) != (ROOT / project["readme"]).read_bytes():
+    description = bytes(metadata.get_payload(decode=True)).decode()
+    if _LINK.sub("](", description) != _LINK.sub("](", (ROOT / "README.md").read_text(encoding="utf-8")):
         yield "the description is not README.md"
+    if project.get("urls") and (relative := [link for link in _LINK.findall(description) if "://" not in link]):
+        yield f"{len(relative)} links of the description lead nowhere on an index, such as {relative[0]}"
 
 
 def judge_sdist(sdist: Path, project: dict[str, Any]) -> Iterator[str]:

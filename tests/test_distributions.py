@@ -6,12 +6,14 @@ import io
 import re
 import shutil
 import tarfile
+import tomllib
 import zipfile
 from email.message import Message
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hatch_fancy_pypi_readme.hooks import FancyReadmeMetadataHook
 
 from tests.distributions import (
     BESIDE,
@@ -105,6 +107,31 @@ def test_description_is_the_readme() -> None:
     metadata = metadata_of(project)
     metadata.set_payload(b"UNKNOWN")
     assert list(judge_metadata(metadata, project)) == ["the description is not README.md"]
+
+
+@pytest.fixture
+def published() -> dict[str, Any]:
+    """The project as it will be when it knows where it is published: as docs/releasing.md tells."""
+    (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "releasing.md").read_text(), re.DOTALL)
+    added, project = tomllib.loads(block), read_project()
+    project["project"]["urls"] = added["project"]["urls"]
+    project["tool"]["hatch"]["metadata"] = added["tool"]["hatch"]["metadata"]
+    return project
+
+
+def test_links_of_the_description_are_whole(published: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the metadata have an address, each that is not is counted; the substitutions of the page leave none."""
+    project = published["project"]
+    metadata = metadata_of(project)
+    (said,) = judge_metadata(metadata, project)
+    assert said.endswith("links of the description lead nowhere on an index, such as docs/start.md")
+    config = published["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    assert read_project()["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"].items() <= config.items()
+    monkeypatch.chdir(ROOT)
+    made: dict[str, Any] = {}
+    FancyReadmeMetadataHook(str(ROOT), config).update(made)
+    metadata.set_payload(made["readme"]["text"].encode())
+    assert list(judge_metadata(metadata, project)) == []
 
 
 def test_vendored_file_needs_its_licence() -> None:
