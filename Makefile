@@ -204,7 +204,7 @@ audit: $(DEV) ## ask whether a vulnerability is known of anything that requireme
 	@$(BIN)/python -m tests.release.audit $(AUDIT_ARGS)
 
 # The cheap answers first. The gate builds, installs the wheel in an environment of its own and runs the demo there.
-release-check: $(DEV) ## all that comes before a release but the upload (VERSION=1.2.3 where there is no tag yet)
+release-check: $(DEV) ## what a release needs but its upload and the longest runs (VERSION=1.2.3 where there is no tag yet)
 	@echo "== Release: the tree, the tag, the version and CHANGELOG.md"
 	@$(BIN)/python -m tests.release.ready $(if $(VERSION),--version $(VERSION))
 	@echo "== Release: known vulnerabilities; each package has to be answered for"

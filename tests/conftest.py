@@ -56,7 +56,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Measure no coverage in a test that is `unmeasured`: other ones reach the same lines."""
+    """Trace nothing in a test that is `unmeasured`: others measure the same lines, but for a few. Not its processes."""
     tracer = sys.gettrace()
     if item.get_closest_marker("unmeasured") is not None:
         sys.settrace(None)

@@ -13,7 +13,7 @@ from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from procrastinate.worker import Worker
 from psycopg.types.json import Json
 
-from closebulk_async.errors import JournalError
+from closebulk_async.errors import InvalidRequestError, JournalError
 from closebulk_async.integrations import fleet_tables as tables
 from closebulk_async.integrations.fleet_errors import error_to_json
 from closebulk_async.integrations.fleet_starts import DoubtfulStartError, Starts
@@ -102,6 +102,7 @@ class Tasks:
         self._polls = f"{queue} polls"
         self._clock = clock
         self._stopping = asyncio.Event()
+        self._is_working = False
         self._register()
 
     def open(self, store: Store, newsroom: Newsroom, accounts: Accounts, *, keep: float) -> Starts:
@@ -134,7 +135,14 @@ class Tasks:
     # Workers --------------------------------------------------------------------------------------------------------
 
     async def work(self, *, concurrency: int) -> None:
-        """Be a worker until `stop`, or a cancellation. What runs is finished first."""
+        """Be a worker until `stop`, or a cancellation. What runs is finished first, however often it is cancelled.
+
+        Raises InvalidRequestError where it is one already.
+        """
+        if self._is_working:
+            message = "this fleet works already: it has one worker at a time, with as much `concurrency` as it is given"
+            raise InvalidRequestError(message)
+        self._is_working = True
         loop = asyncio.get_running_loop()
         crews = [
             loop.create_task(self._work(self._queue, concurrency), name="closebulk_async worker"),
@@ -144,8 +152,11 @@ class Tasks:
             await self._stopping.wait()
         finally:
             self._stopping.set()
-            await asyncio.wait(crews)
+            was_cancelled = await outlast(crews)
             self._stopping.clear()  # not where it begins: it may be stopped before it has come to that
+            self._is_working = False
+        if was_cancelled:
+            raise asyncio.CancelledError
 
     def stop(self) -> None:
         """Let `work` end; one that has not begun ends when it does."""
@@ -157,7 +168,8 @@ class Tasks:
                 await self._run_worker(queue, concurrency)
             except Exception as exc:  # noqa: BLE001 - whatever it is, a worker that is down helps nobody
                 # The engine's own errors say nothing: what they come from does.
-                logger.warning("a worker of the fleet failed, and begins anew: %s", exc.__cause__ or exc)
+                what_next = "ends with that" if self._stopping.is_set() else "begins anew"
+                logger.warning("a worker of the fleet failed, and %s: %s", what_next, exc.__cause__ or exc)
             await self._wait_to_stop(RESTART_AFTER)
 
     async def _run_worker(self, queue: str, concurrency: int) -> None:
@@ -175,7 +187,10 @@ class Tasks:
         )
         self._app.perform_import_paths()  # type: ignore[no-untyped-call]  # the engine's, and the next one too
         entering = asyncio.get_running_loop().create_task(self._enter(worker, queue), name="closebulk_async worker")
-        running = asyncio.get_running_loop().create_task(worker.run())  # type: ignore[no-untyped-call]  # as above
+        running = asyncio.get_running_loop().create_task(
+            worker.run(),  # type: ignore[no-untyped-call]  # as above
+            name="closebulk_async worker",
+        )
         try:
             await self._until_stopped(worker, running)
         finally:
@@ -183,7 +198,7 @@ class Tasks:
             await outlast([entering])
 
     async def _until_stopped(self, worker: Worker, running: asyncio.Task[None]) -> None:
-        """Raises what has ended the engine's worker, if that was not a stop."""
+        """Raises what has ended the engine's worker, also where that came of its stop."""
         stopping = asyncio.get_running_loop().create_task(self._stopping.wait())
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()

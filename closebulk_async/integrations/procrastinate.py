@@ -227,6 +227,7 @@ class Fleet:
         """Be a worker, until `stop` or a cancellation, or SIGTERM and SIGINT where it `handles_signals`.
 
         `concurrency` is how many starts run at the same time. What runs is finished first; polls go to other workers.
+        Raises InvalidRequestError where this fleet works already, or is not open.
         """
         self._check_open()
         loop = asyncio.get_running_loop()

@@ -20,6 +20,7 @@ import attrs
 
 from closebulk_async.budget import BURST, KEPT, KEPT_AT_LEAST
 from closebulk_async.clock import Clock, SystemClock
+from closebulk_async.errors import InvalidRequestError
 from closebulk_async.far_limiter import LONGEST_PAUSE, FarLimiter, FarLine
 from closebulk_async.limiter import Priority
 from closebulk_async.shared_budget import check_key_hash, hash_key
@@ -89,12 +90,15 @@ class RedisLimiter(FarLimiter[RedisLine]):
     """
 
     def __init__(self, redis: Redis, *, key_hash: str, clock: Clock | None = None, unshown: float = UNSHOWN) -> None:
-        """Nothing is asked yet. Raises InvalidRequestError where `key_hash` is none."""
+        """Nothing is asked yet. Raises InvalidRequestError where `key_hash` is none, or `unshown` is not above 0."""
         self._clock = SystemClock() if clock is None else clock
         super().__init__(self._clock, RedisLine)
         self._redis: Any = redis  # its types say of each answer that it may be awaitable, or not
         # Braces: a cluster keeps all of a key on one node.
         self._prefix = f"closebulk:{{{check_key_hash(key_hash)}}}"
+        if not (math.isfinite(unshown) and unshown > 0):
+            message = f"unshown must be a number of requests a second above 0, and is {unshown!r}"
+            raise InvalidRequestError(message)
         self._unshown = unshown
         self._script = ""
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 NOT_HERE = (404, 405)
 """What says that the verb, or the address, is another one."""
 
+SERVER_ERROR = 500
+
 ENDS_WITHIN = 60.0
 """Seconds in which an edit of very few leads should have ended."""
 
@@ -54,8 +56,8 @@ class Started:
 async def start(upstream: str, key: str, wanted: ToStart, *, clock: Clock, gap: float = 0.0) -> Started:
     """Start it, on as many leads as the query matches.
 
-    Raises StartRefusedError where these are none, or too many, and LeftPausedError where it got no answer when it
-    resumed what it had paused.
+    Raises StartRefusedError where these are none, or too many, and LeftPausedError where nothing is known of
+    what became of it when it resumed what it had paused.
     """
     edit = wanted.edit
     guard = OneStart(path=KINDS[edit.kind].path, body=edit.body())
@@ -120,9 +122,12 @@ class _Trial:
 
     async def _resume(self, verb: str) -> Exchange:
         try:
-            return await self._change(verb, "resuming")
+            resumed = await self._change(verb, "resuming")
         except Exception as exc:
             raise LeftPausedError(str(self.action.ref)) from exc
+        if resumed.status >= SERVER_ERROR:
+            raise LeftPausedError(str(self.action.ref))
+        return resumed
 
     async def _change(self, verb: str, status: str) -> Exchange:
         body = json.dumps({"status": status}).encode()

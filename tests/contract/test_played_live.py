@@ -153,7 +153,9 @@ async def test_another_verb_is_found(tmp_path: Path) -> None:
     assert "PATCH on the item: 200, an action that is paused (not PUT, as the package does)" in done.out
 
 
-@pytest.mark.parametrize("fault", [faults.cut_before(), faults.server_error(503)], ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    "fault", [faults.cut_before(), faults.server_error(503), faults.reply(404, "{}")], ids=lambda fault: fault.name
+)
 async def test_an_action_that_is_left_paused_is_named(tmp_path: Path, fault: Fault) -> None:
     """Where it could not be resumed, whether that was answered or not."""
     async with serve() as sim:

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 
-from closebulk_async import CloseBulk, OAuth, PollPolicy, RetryPolicy, SqliteJournal, StartPolicy, Timeouts
+from closebulk_async import (
+    CloseBulk,
+    DeleteStart,
+    OAuth,
+    PollPolicy,
+    RetryPolicy,
+    SqliteJournal,
+    StartPolicy,
+    Timeouts,
+    webhooks,
+)
 from closebulk_async.client import ClientKeywords
 from closebulk_async.dashboard import make_app, setup
 from closebulk_async.integrations.postgres import PostgresJournal
@@ -34,7 +44,8 @@ POLICIES = {policy.__name__: policy for policy in (Timeouts, RetryPolicy, PollPo
 CALLS: Mapping[str, Callable[..., object]] = {
     **{each.__name__: each for each in (CloseBulk, SqliteJournal, PostgresJournal, PostgresLimiter, RedisLimiter)},
     **{each.__name__: each for each in (OAuth, make_app, Fleet)},
-    "a start": StartOptions.from_keywords,
+    "Fleet.work": Fleet.work,
+    "webhooks.setup": webhooks.setup,
 }
 """What has keywords of its own that a table can tell."""
 
@@ -86,6 +97,15 @@ def test_the_same_keywords_have_the_same_type() -> None:
     assert defaults("a start").keys() <= StartKeywords.__annotations__.keys()
 
 
+def test_the_keywords_of_a_start() -> None:
+    """Those that say how to start, and of the start itself what lets everything through."""
+    own = {field.name: field.default for field in attrs.fields(DeleteStart)}
+    assert defaults("a start") == {
+        **keywords(StartOptions.from_keywords),
+        **{name: own[name] for name in ("allow_all", "extra")},
+    }
+
+
 def test_the_dashboard_below_a_path_has_the_keywords_of_the_other() -> None:
     """But for the path's, and those of fleets."""
     others = {name: default for name, default in keywords(make_app).items() if name not in {"path", "fleet", "account"}}
@@ -101,7 +121,7 @@ def test_the_keywords_of_a_wait() -> None:
 def test_every_row_is_of_something_known() -> None:
     """So that none is left out of these tests."""
     firsts = set(re.findall(r"^\| `?([^`|]+?)`? \| `", PAGE, re.MULTILINE))
-    assert firsts == {*POLICIES, *CALLS, "a wait", "environment"}
+    assert firsts == {*POLICIES, *CALLS, "a start", "a wait", "environment"}
 
 
 def test_the_variables_of_the_environment() -> None:

@@ -218,6 +218,32 @@ async def test_a_worker_may_be_stopped_at_any_moment(fleet_stage: FleetStage) ->
         await again
 
 
+async def test_a_fleet_works_once_at_a_time(fleet_stage: FleetStage) -> None:
+    """A second worker of the same fleet is refused, and the first one goes on."""
+    async with fleet_stage.worker() as fleet:
+        await asyncio.sleep(0)
+        with pytest.raises(InvalidRequestError, match="works already"):
+            await fleet.work()
+        assert (await fleet.wait_until_done(fleet_stage.job(duration=0.1))).is_done
+
+
+async def test_a_worker_that_is_cancelled_twice_ends_first(fleet_stage: FleetStage) -> None:
+    """Nothing of it goes on in the background, and the fleet may work again."""
+    async with fleet_stage.fleet() as fleet:
+        working = asyncio.create_task(fleet.work())
+        assert (await fleet.wait_until_done(fleet_stage.job(duration=0.1))).is_done
+        working.cancel()
+        await asyncio.sleep(0)
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        assert [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "closebulk_async worker"] == []
+        again = asyncio.create_task(fleet.work())
+        assert (await fleet.wait_until_done(fleet_stage.job(duration=0.1))).is_done
+        fleet.stop()
+        await again
+
+
 async def test_a_fleet_asks_for_its_tables(database: str, fleet_stage: FleetStage) -> None:
     """The error says which command makes them; the command may run twice, and in two processes at once."""
     with pytest.raises(JournalError, match="no tables of a fleet; run `closebulk fleet init`"):

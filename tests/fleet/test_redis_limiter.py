@@ -70,6 +70,14 @@ async def show(limiter: RedisLimiter, sight: Sight) -> None:
     await asyncio.sleep(0.2)
 
 
+@pytest.mark.parametrize("unshown", [0, -1, math.nan, math.inf])
+async def test_what_may_go_unshown_is_a_number_above_none(unshown: float) -> None:
+    """It is said where it is set, and not by the first request."""
+    async with Redis() as redis:
+        with pytest.raises(InvalidRequestError, match="unshown"):
+            RedisLimiter(redis, key_hash=KEY_HASH, unshown=unshown)
+
+
 async def test_where_nothing_shows_a_few_go(limiter: RedisLimiter, redis_server: RedisServer) -> None:
     """Five a second of all processes together."""
     async with connect(redis_server) as other:
