@@ -148,18 +148,15 @@ OF_BACKOFF := tests/wire $(filter-out tests/test_plugin.py tests/test_public_sur
 	$(wildcard tests/test_p*.py tests/test_w*.py tests/test_start*.py tests/test_r*.py tests/test_downloads.py))
 
 # In development mode, which costs a seventh more: in the other run it would cost minutes. By the environment, so that the
-# workers of pytest and the programs that tests start are in it too.
-test-python-backoff: check-python ## run the tests of what waits and repeats with python-backoff in the place of backoff
-	@echo "== A second environment, where python-backoff takes the place of backoff"
-	@$(PYTHON) -m venv --clear $(VENV)-python-backoff
-	@$(VENV)-python-backoff/bin/python $(INSTALL) $(LOCKED) -r requirements/dev.txt
-	@$(VENV)-python-backoff/bin/python -m pip uninstall --quiet --yes backoff
-	@$(VENV)-python-backoff/bin/python $(INSTALL) $(LOCKED) -r requirements/python-backoff.txt
-	@$(VENV)-python-backoff/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
-	@$(VENV)-python-backoff/bin/python -c 'import importlib.metadata as m; by = m.packages_distributions()["backoff"]; \
-		print("backoff comes from", *by, m.version(by[0])); raise SystemExit(by != ["python-backoff"])'
-	PYTHONDEVMODE=1 PYTHONWARNINGS=error \
-		$(VENV)-python-backoff/bin/python -m pytest -m "not unmeasured" --numprocesses $(WORKERS) $(OF_BACKOFF) $(PYTEST_ARGS)
+# workers of pytest and the programs that tests start are in it too, and find python-backoff before backoff.
+test-python-backoff: $(DEV) ## run the tests of what waits and repeats with python-backoff in the place of backoff
+	@echo "== python-backoff in the place of backoff, and Python's development mode"
+	@rm -rf $(VENV)-python-backoff
+	@$(BIN)/python $(INSTALL) $(LOCKED) --no-deps --target $(VENV)-python-backoff -r requirements/python-backoff.txt
+	@PYTHONPATH=$(VENV)-python-backoff $(BIN)/python -c 'import backoff, pathlib; \
+		print("backoff comes from", backoff.__file__); raise SystemExit("$(VENV)-python-backoff" not in pathlib.Path(backoff.__file__).parts)'
+	PYTHONPATH=$(CURDIR)/$(VENV)-python-backoff PYTHONDEVMODE=1 PYTHONWARNINGS=error \
+		$(BIN)/python -m pytest -m "not unmeasured" --numprocesses $(WORKERS) $(OF_BACKOFF) $(PYTEST_ARGS)
 
 test-airflow: $(AIRFLOW) ## run the tests of the Airflow operator, with an Airflow of their own (AIRFLOW_ARGS="-k kill")
 	@echo "== A third environment, with Airflow: Dags run in its processes, which are killed"
