@@ -88,7 +88,8 @@ class Index:
         return {"HTTPS_PROXY": self.proxy, "NO_PROXY": "", "REQUESTS_CA_BUNDLE": str(self.folder / "ca.pem")}
 
     async def __aenter__(self) -> Self:
-        await self._certify("ca", "/CN=an authority")
+        # Python 3.13 wants to be told what an authority's key is for.
+        await self._certify("ca", "/CN=an authority", "-addext", "keyUsage=critical,keyCertSign")
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.proxy = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
@@ -109,7 +110,8 @@ class Index:
         host, _, _ = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode().partition(":")
         name = f"leaf-{writer.get_extra_info('peername')[1]}"
         await self._certify(
-            name, "/CN=a leaf", "-CA", "ca.pem", "-CAkey", "ca.key", "-addext", f"subjectAltName=DNS:{host}"
+            *(name, "/CN=a leaf", "-CA", "ca.pem", "-CAkey", "ca.key", "-addext", f"subjectAltName=DNS:{host}"),
+            *("-addext", "basicConstraints=critical,CA:FALSE"),
         )
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(self.folder / f"{name}.pem", self.folder / f"{name}.key")
