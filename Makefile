@@ -84,8 +84,9 @@ test-versions: ## run `make test` with every Python that is here (PYTHONS="pytho
 
 # All that the package itself is made of. The page in a browser, the site, the examples and the peers have needs of their
 # own.
-OF_DEPENDENCIES := tests/wire tests/simulator tests/cli tests/dashboard tests/integrations tests/fleet tests/hostile \
-	$(filter-out %_benchmark.py %_benchmarks.py,$(wildcard tests/test_*.py))
+OF_OTHERS := %_benchmark.py %_benchmarks.py tests/test_pollers.py tests/test_webhook_docs.py tests/dashboard/test_docs_example.py
+OF_DEPENDENCIES := tests/wire tests/simulator tests/cli tests/integrations tests/fleet tests/hostile \
+	$(filter-out $(OF_OTHERS),$(wildcard tests/dashboard/test_*.py tests/test_*.py))
 # The names that pyproject.toml states, in their lowest or newest versions, and the tools of the tests beside them.
 RESOLVE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	--no-annotate pyproject.toml $(DEV_EXTRAS)
@@ -103,7 +104,7 @@ test-newest: $(DEV) ## run the tests with the newest version of each dependency,
 
 define test_with
 @$(PYTHON) -m venv --clear $(VENV)-$(1)
-@$(VENV)-$(1)/bin/python $(INSTALL) $(LOCKED) -r $(VENV)-locks/$(1).txt
+@$(VENV)-$(1)/bin/python $(INSTALL) $(LOCKED) --no-deps -r $(VENV)-locks/$(1).txt
 @$(VENV)-$(1)/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
 $(VENV)-$(1)/bin/python -m pytest --numprocesses $(WORKERS) $(OF_DEPENDENCIES) $(PYTEST_ARGS)
 endef
