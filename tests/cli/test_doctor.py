@@ -60,9 +60,9 @@ def line_of(finished: Finished, what: str) -> str:
 
 
 def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """All files below a folder."""
+    """All files below a folder, and when they were changed; of locks not, which older versions of filelock touch."""
     return {
-        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        str(path.relative_to(folder)): (path.read_bytes(), "owners" not in str(path) and path.stat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
