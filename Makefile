@@ -18,6 +18,7 @@ KEY := $(shell { command -v $(PYTHON); $(PYTHON) -c 'import sys; print(sys.versi
 	| cksum | cut -d' ' -f1)
 DEV := $(VENV)/.dev-$(KEY)
 DEMO := $(VENV)/.demo-$(KEY)
+PYTHON_BACKOFF := $(abspath $(VENV)-python-backoff)
 AIRFLOW := $(VENV)-airflow/.ready-$(KEY)
 # dev.txt holds all of demo.txt in the same versions.
 READY_FOR_DEMO := $(if $(wildcard $(DEV)),$(DEV),$(DEMO))
@@ -152,15 +153,15 @@ OF_BACKOFF := tests/wire $(filter-out tests/test_plugin.py tests/test_public_sur
 # workers of pytest and the programs that tests start are in it too, and find python-backoff before backoff.
 test-python-backoff: $(DEV) ## run the tests of what waits and repeats with python-backoff in the place of backoff
 	@echo "== python-backoff in the place of backoff, and Python's development mode"
-	@rm -rf $(VENV)-python-backoff
-	@$(BIN)/python $(INSTALL) $(LOCKED) --no-deps --target $(VENV)-python-backoff -r requirements/python-backoff.txt
-	@PYTHONPATH=$(VENV)-python-backoff $(BIN)/python -c 'import backoff, pathlib; \
-		print("backoff comes from", backoff.__file__); raise SystemExit("$(VENV)-python-backoff" not in pathlib.Path(backoff.__file__).parts)'
-	PYTHONPATH=$(CURDIR)/$(VENV)-python-backoff PYTHONDEVMODE=1 PYTHONWARNINGS=error \
+	@rm -rf $(PYTHON_BACKOFF)
+	@$(BIN)/python $(INSTALL) $(LOCKED) --no-deps --target $(PYTHON_BACKOFF) -r requirements/python-backoff.txt
+	@PYTHONPATH=$(PYTHON_BACKOFF) $(BIN)/python -c 'import backoff; print("backoff comes from", backoff.__file__); \
+		raise SystemExit(not backoff.__file__.startswith("$(PYTHON_BACKOFF)/"))'
+	PYTHONPATH=$(PYTHON_BACKOFF) PYTHONDEVMODE=1 PYTHONWARNINGS=error \
 		$(BIN)/python -m pytest -m "not unmeasured" --numprocesses $(WORKERS) $(OF_BACKOFF) $(PYTEST_ARGS)
 
 test-airflow: $(AIRFLOW) ## run the tests of the Airflow operator, with an Airflow of their own (AIRFLOW_ARGS="-k kill")
-	@echo "== A third environment, with Airflow: Dags run in its processes, which are killed"
+	@echo "== An environment of its own, with Airflow: Dags run in its processes, which are killed"
 	$(VENV)-airflow/bin/python -m pytest --numprocesses 0 tests/airflow $(AIRFLOW_ARGS)
 
 fuzz: $(DEV) ## try many more hostile answers than `test` does

@@ -117,7 +117,7 @@ def test_what_is_no_object_is_refused(read: Callable[[object], Part], data: obje
         lambda: MomentRange(FixedLocalDate("2024-01-02", "start"), FixedLocalDate("2024-01-01", "end")),
         lambda: MomentRange(FixedLocalDate("2024-01-01", "end"), FixedLocalDate("2024-01-01", "end")),
         lambda: Term(()),
-        lambda: Term(["a"]),  # type: ignore[arg-type]
+        lambda: Term(["a"]),  # type: ignore[arg-type]  # wrong on purpose
         lambda: Reference("", ("user_1",)),
         lambda: RegularField("lead", " "),
     ],
@@ -131,4 +131,4 @@ def test_a_value_that_breaks_them_is_refused(write: Callable[[], Part]) -> None:
 def test_an_error_names_the_place() -> None:
     """The type of the condition, its key, what it needs and what it got."""
     with pytest.raises(InvalidRequestError, match=r"^number_range: gt must be a finite number and is 'one'$"):
-        NumberRange(gt="one")  # type: ignore[arg-type]
+        NumberRange(gt="one")  # type: ignore[arg-type]  # wrong on purpose

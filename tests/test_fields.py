@@ -220,12 +220,12 @@ def test_documented_fields_are_there() -> None:
     [
         lambda: lead.name.full_words(""),
         lambda: lead.name.phrase("  "),
-        lambda: UntypedField(lead.name.part).full_words(5),  # type: ignore[arg-type]
+        lambda: UntypedField(lead.name.part).full_words(5),  # type: ignore[arg-type]  # wrong on purpose
         lambda: contact.emails_count.in_range(gt=float("nan")),
         lambda: contact.emails_count < float("inf"),
         lambda: contact.emails_count >= True,
-        lambda: contact.emails_count <= "1",  # type: ignore[operator]
-        lambda: contact.emails_count > None,  # type: ignore[operator]
+        lambda: contact.emails_count <= "1",  # type: ignore[operator]  # wrong on purpose
+        lambda: contact.emails_count > None,  # type: ignore[operator]  # wrong on purpose
         contact.emails_count.in_range,
         lambda: contact.emails_count.in_range(gt=2, lt=2),
         lambda: contact.emails_count.in_range(gte=2, lt=2),
@@ -234,7 +234,7 @@ def test_documented_fields_are_there() -> None:
         lambda: contact.emails_count.in_range(gt=1, gte=3, lt=9, lte=2),
         lead.created_by.is_any_of,
         lambda: lead.created_by.is_any_of("user_1", ""),
-        lambda: lead.created_by.is_any_of(["user_1"]),  # type: ignore[arg-type]
+        lambda: lead.created_by.is_any_of(["user_1"]),  # type: ignore[arg-type]  # wrong on purpose
         lambda: contact.lead_id.is_any_of("lead_1"),
         lambda: CUSTOM.is_any_of("user_1"),
         CUSTOM.has_any_term,
@@ -246,9 +246,9 @@ def test_documented_fields_are_there() -> None:
         lambda: lead.field("").exists(),
         lambda: raw_field({"field_name": "name"}),
         lambda: ObjectFields("").every(),
-        lambda: lead.has(contact, {"type": "id", "value": "cont_1"}),  # type: ignore[arg-type]
+        lambda: lead.has(contact, {"type": "id", "value": "cont_1"}),  # type: ignore[arg-type]  # wrong on purpose
         lambda: lead.date_created.on_or_after(datetime(2026, 1, 15)),  # noqa: DTZ001 - naive on purpose
-        lambda: lead.date_created.before("2026-01-15"),  # type: ignore[arg-type]
+        lambda: lead.date_created.before("2026-01-15"),  # type: ignore[arg-type]  # wrong on purpose
         lambda: lead.date_created.before({"value": "2026-01-15"}),
         lambda: lead.date_created.before(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1)))),
         lambda: lead.date_created.between(NOON, NOON),
@@ -277,7 +277,7 @@ def test_equality_of_fields_is_that_of_values() -> None:
     """`==` compares fields and writes no condition: what it gives no start takes."""
     assert lead.name == lead.field("name", type=type(lead.name))
     assert lead.name != lead.display_name
-    assert (lead.name == "ACME") is False  # type: ignore[comparison-overlap]
+    assert (lead.name == "ACME") is False  # type: ignore[comparison-overlap]  # mypy sees that it is never true, which is the point
 
 
 @pytest.mark.parametrize(

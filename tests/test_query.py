@@ -177,29 +177,29 @@ def test_other_queries_send_what_they_say() -> None:
         by_id,
         lambda: by_id(""),
         lambda: by_id("lead_1", " "),
-        lambda: by_id(["lead_1"]),  # type: ignore[arg-type]
+        lambda: by_id(["lead_1"]),  # type: ignore[arg-type]  # wrong on purpose
         lambda: saved_search(""),
         lambda: text_search(""),
-        lambda: text_search("x", mode=""),  # type: ignore[arg-type]
+        lambda: text_search("x", mode=""),  # type: ignore[arg-type]  # wrong on purpose
         lambda: raw({}),
         lambda: raw({"type": ""}),
         lambda: raw({"type": ["and"]}),
         lambda: raw({"query": {"type": "id", "value": "lead_1"}}),
-        lambda: raw([A.to_dict()]),  # type: ignore[arg-type]
+        lambda: raw([A.to_dict()]),  # type: ignore[arg-type]  # wrong on purpose
         lambda: raw({"type": "x", "n": float("inf")}),
-        lambda: raw({"type": "x", 1: 2}),  # type: ignore[dict-item]
-        lambda: Query.from_dict("ACME"),  # type: ignore[arg-type]
-        lambda: And([A]),  # type: ignore[arg-type]
-        lambda: Or((A, B.to_dict())),  # type: ignore[arg-type]
+        lambda: raw({"type": "x", 1: 2}),  # type: ignore[dict-item]  # wrong on purpose
+        lambda: Query.from_dict("ACME"),  # type: ignore[arg-type]  # wrong on purpose
+        lambda: And([A]),  # type: ignore[arg-type]  # wrong on purpose
+        lambda: Or((A, B.to_dict())),  # type: ignore[arg-type]  # wrong on purpose
         lambda: ObjectType(""),
-        lambda: SavedSearch(7),  # type: ignore[arg-type]
-        lambda: FieldCondition(A, A),  # type: ignore[arg-type]
-        lambda: FieldCondition(RegularField("lead", "name"), A),  # type: ignore[arg-type]
-        lambda: FieldCondition(A, Exists()),  # type: ignore[arg-type]
+        lambda: SavedSearch(7),  # type: ignore[arg-type]  # wrong on purpose
+        lambda: FieldCondition(A, A),  # type: ignore[arg-type]  # wrong on purpose
+        lambda: FieldCondition(RegularField("lead", "name"), A),  # type: ignore[arg-type]  # wrong on purpose
+        lambda: FieldCondition(A, Exists()),  # type: ignore[arg-type]  # wrong on purpose
         lambda: HasRelated("", "contact", A),
         lambda: HasRelated("lead", "", A),
-        lambda: ById("lead_1", negate="yes"),  # type: ignore[arg-type]
-        lambda: HasRelated("lead", "contact", A.to_dict()),  # type: ignore[arg-type]
+        lambda: ById("lead_1", negate="yes"),  # type: ignore[arg-type]  # wrong on purpose
+        lambda: HasRelated("lead", "contact", A.to_dict()),  # type: ignore[arg-type]  # wrong on purpose
     ],
 )
 def test_what_is_no_query_is_refused_where_it_is_written(write: Callable[[], Query]) -> None:
@@ -240,7 +240,7 @@ TOWER["queries"] = [TOWER]
         (lambda: to_query_dict({"type": {1}}, name="s_query"), "s_query.type is a set, which JSON does not know: {1}"),
         (lambda: raw({"type": "x", "n": [math.inf]}), "query.n.0 is inf: JSON knows finite numbers only"),
         (lambda: raw({"a": {1: 2}}), "query.a has the key 1, and keys of JSON are texts"),
-        (lambda: to_query_dict("ACME"), "query must be a Query or a mapping and is the str 'ACME'"),  # type: ignore[arg-type]
+        (lambda: to_query_dict("ACME"), "query must be a Query or a mapping and is the str 'ACME'"),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: Query.from_dict(TOWER), "query contains itself, or is nested too deeply"),
         (lambda: to_query_dict(TOWER), "query contains itself, or is nested too deeply"),
         (lambda: to_query_dict(TOWER, name="s_query"), "s_query contains itself, or is nested too deeply"),
@@ -289,10 +289,10 @@ def test_queries_are_values() -> None:
     """Equal queries are one key of a dict, and others are not equal."""
     one = lead.name.phrase("a") & (contact.emails_count > 1)
     assert {one: 1}[lead.name.phrase("a") & (contact.emails_count > 1)] == 1
-    different = [one, ~one, lead.name.phrase("a"), lead.name.full_words("a"), lead.url.phrase("a"), Or(one.queries)]  # type: ignore[attr-defined]
+    different = [one, ~one, lead.name.phrase("a"), lead.name.full_words("a"), lead.url.phrase("a"), Or(one.queries)]  # type: ignore[attr-defined]  # `&` says no more than that it gives a query
     assert len(set(different)) == len(different)
     with pytest.raises(AttributeError):
-        one.negate = True  # type: ignore[misc]
+        one.negate = True  # type: ignore[misc]  # a frozen value, on purpose
 
 
 @pytest.mark.parametrize(

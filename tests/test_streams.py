@@ -124,7 +124,7 @@ async def test_a_stream_of_nothing_ends_at_once(stage: Stage) -> None:
 async def test_what_is_no_action_raises_at_the_call(stage: Stage, strange: object) -> None:
     """Before the first step is asked for, and also where the others are fine."""
     with pytest.raises(InvalidRequestError):
-        stage.close.watch(stage.run_job(), strange)  # type: ignore[call-overload]
+        stage.close.watch(stage.run_job(), strange)  # type: ignore[call-overload]  # no action, on purpose
     with pytest.raises(InvalidRequestError, match="heartbeat"):
         stage.close.watch(stage.run_job(), heartbeat=0)
     with pytest.raises(TypeError, match="patience"):

@@ -27,7 +27,7 @@ async def ask(api: Api, path: str, *, method: str = "POST", **request: object) -
     origin = api.sim.base_url.removesuffix("/api/v1")
     async with (
         api.clock.timeout(60),
-        api.session.request(method, origin + path, allow_redirects=False, **request) as response,  # type: ignore[arg-type]
+        api.session.request(method, origin + path, allow_redirects=False, **request) as response,  # type: ignore[arg-type]  # keywords of aiohttp's, passed through
     ):
         return Reply(response.status, response.headers, await response.read())
 
