@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import attrs
 
-from closebulk_async.dashboard.cards import Card, add_moment, add_sample, fill, read_end, show, tell_answer, was_read
+from closebulk_async.dashboard.cards import Card, read_end, was_read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +143,7 @@ class Board:
         is_first = card is None
         if card is None:
             card = Card(ref=progress.ref, job=progress.action, phase="running", seen_at=now)
-        answered = tell_answer(card, progress, is_first=is_first)
+        answered = card.tell_answer(progress, is_first=is_first)
         error_is_new = progress.last_error is not card.failure
         card.is_followed, card.polls, card.failure = True, progress.polls, progress.last_error
         if answered:
@@ -152,7 +152,7 @@ class Board:
             card.failed_at = now
         is_stale = card.told_at is None or card.seen_at - card.told_at >= UNSEEN_FOR
         if is_first or progress.changed or progress.is_final or error_is_new or is_stale:
-            fill(card, progress)
+            card.fill(progress)
             self._put(card, now=now)
         return answered
 
@@ -169,13 +169,13 @@ class Board:
                 return
             card = Card(ref=job.ref, job=job, phase="running", seen_at=now)
         card.ended_at = ended_at
-        show(card, job, now=now)
+        card.show(job, now=now)
         self._put(card, now=now)
 
     def note_change(self, job: Job, *, now: datetime) -> Card:
         """Take in an action as the answer to a pause or a resumption has it."""
         card = self._cards.get(job.ref) or Card(ref=job.ref, job=job, phase="running", seen_at=now)
-        show(card, job, now=now)
+        card.show(job, now=now)
         self._put(card, now=now)
         return card
 
@@ -184,8 +184,8 @@ class Board:
         self.version += 1
         card.version, card.told_at = self.version, card.seen_at
         card.ended_at = (card.ended_at or now) if was_read(card.job) and card.job.is_final else None
-        add_sample(card, now=card.ended_at or now)
-        add_moment(card, now=card.ended_at or now)
+        card.add_sample(now=card.ended_at or now)
+        card.add_moment(now=card.ended_at or now)
         self._cards[card.ref] = card
         self._cards.move_to_end(card.ref)
         self._keep(card)

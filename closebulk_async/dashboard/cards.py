@@ -91,7 +91,7 @@ class Card:
     def of(cls, job: Job, *, now: datetime) -> Self:
         """What an action shows by itself. No card of a board's."""
         card = cls(ref=job.ref, job=job, phase="running", seen_at=now)
-        show(card, job, now=now)
+        card.show(job, now=now)
         return card
 
     @property
@@ -109,47 +109,71 @@ class Card:
         """Those that came after a version."""
         return self.samples[bisect_right(self.samples, version, key=attrgetter("version")) :]
 
+    def tell_answer(self, progress: Progress[Any], *, is_first: bool) -> bool | None:
+        """True where a step tells of a good poll that the card has not seen, False of a bad one, None of neither."""
+        if progress.last_error is not self.failure and progress.last_error is not None:
+            return False
+        if progress.error is not None and not isinstance(progress.error, BulkActionFailed | BulkActionPaused):
+            return False
+        return True if is_first or progress.changed or progress.polls > self.polls else None
 
-def tell_answer(card: Card, progress: Progress[Any], *, is_first: bool) -> bool | None:
-    """True where a step tells of a good poll that the card has not seen, False of a bad one, None of neither."""
-    if progress.last_error is not card.failure and progress.last_error is not None:
-        return False
-    if progress.error is not None and not isinstance(progress.error, BulkActionFailed | BulkActionPaused):
-        return False
-    return True if is_first or progress.changed or progress.polls > card.polls else None
+    def fill(self, progress: Progress[Any]) -> None:
+        """Show a step of a watch. Counters never run back, also where a watch began anew."""
+        if was_read(progress.action):  # else no poll has shown it, and what was known before stays
+            self.job = progress.action
+            self.processed = max(self.processed, progress.n_objects_processed)
+            self.total = self.total if progress.n_objects is None else progress.n_objects
+            self.fraction = self._divide()
+            self.paused_since = progress.paused_since
+        self.rate, self.eta = progress.rate, None if progress.eta is None else progress.eta.total_seconds()
+        self.last_error = None if progress.last_error is None else str(progress.last_error)
+        self.error = None if progress.error is None else str(progress.error)
+        self.phase = _PHASES[self.job.phase] if was_read(self.job) else "running"
+        if progress.error is not None and not isinstance(progress.error, BulkActionFailed | BulkActionPaused):
+            self.phase = "lost"
+        if self.phase not in {"running", "paused"}:
+            self.rate = self.eta = None
 
+    def show(self, job: Job, *, now: datetime) -> None:
+        """Show what one answer has of an action."""
+        processed, total = count_objects(job)
+        self.job, self.phase, self.error, self.seen_at = job, _PHASES[job.phase], None, now
+        self.processed = max(processed, self.processed)
+        self.total = self.total if total is None else total
+        self.fraction = self._divide()
+        if self.phase != "running":
+            self.rate = self.eta = None
+        if self.phase != "paused":
+            self.paused_since = None
+        elif self.paused_since is None:
+            self.paused_since = getattr(job, "date_updated", None)
 
-def fill(card: Card, progress: Progress[Any]) -> None:
-    """Show a progress on a card. Counters never run back, also where a watch began anew."""
-    if was_read(progress.action):  # else no poll has shown it, and what was known before stays
-        card.job = progress.action
-        card.processed = max(card.processed, progress.n_objects_processed)
-        card.total = card.total if progress.n_objects is None else progress.n_objects
-        card.fraction = _divide(card)
-        card.paused_since = progress.paused_since
-    card.rate, card.eta = progress.rate, None if progress.eta is None else progress.eta.total_seconds()
-    card.last_error = None if progress.last_error is None else str(progress.last_error)
-    card.error = None if progress.error is None else str(progress.error)
-    card.phase = _PHASES[card.job.phase] if was_read(card.job) else "running"
-    if progress.error is not None and not isinstance(progress.error, BulkActionFailed | BulkActionPaused):
-        card.phase = "lost"
-    if card.phase not in {"running", "paused"}:
-        card.rate = card.eta = None
+    def _divide(self) -> float | None:
+        if self.job.is_done:
+            return 1.0
+        return min(1.0, self.processed / self.total) if self.total else None
 
+    def add_sample(self, *, now: datetime) -> None:
+        """Add a point to its chart, or move the last one; where there are too many, every other one goes."""
+        samples, sample = self.samples, Sample(now.timestamp(), self.processed, self.version)
+        if len(samples) > 1:
+            before, latest = samples[-2:]
+            rests = before.processed == latest.processed == sample.processed  # of a rest its two ends are enough
+            if rests or latest.at - before.at < self.spacing:
+                samples[-1] = sample
+                return
+        samples.append(sample)
+        if len(samples) > MOST_SAMPLES:
+            samples[:-1] = samples[:-1:2]
+            self.spacing = (sample.at - samples[0].at) / len(samples)
 
-def show(card: Card, job: Job, *, now: datetime) -> None:
-    """Show what one answer has of an action."""
-    processed, total = count_objects(job)
-    card.job, card.phase, card.error, card.seen_at = job, _PHASES[job.phase], None, now
-    card.processed = max(processed, card.processed)
-    card.total = card.total if total is None else total
-    card.fraction = _divide(card)
-    if card.phase != "running":
-        card.rate = card.eta = None
-    if card.phase != "paused":
-        card.paused_since = None
-    elif card.paused_since is None:
-        card.paused_since = getattr(job, "date_updated", None)
+    def add_moment(self, *, now: datetime) -> None:
+        """Add its status to the timeline, where that is another one."""
+        if not was_read(self.job) or (self.timeline and self.timeline[-1].status == self.status):
+            return
+        self.timeline.append(Moment(self.status, now))
+        if len(self.timeline) > MOST_MOMENTS:
+            del self.timeline[1]  # the first one says since when it is known
 
 
 def was_read(job: Job) -> bool:
@@ -157,36 +181,6 @@ def was_read(job: Job) -> bool:
     return hasattr(job, "status")
 
 
-def _divide(card: Card) -> float | None:
-    if card.job.is_done:
-        return 1.0
-    return min(1.0, card.processed / card.total) if card.total else None
-
-
 def read_end(job: Job) -> datetime | None:
     """When a job ended that was not seen to: the service says only when it last touched it."""
     return getattr(job, "date_updated", None) or getattr(job, "date_created", None)
-
-
-def add_sample(card: Card, *, now: datetime) -> None:
-    """Add a point to its chart, or move the last one; where there are too many, every other one goes."""
-    samples, sample = card.samples, Sample(now.timestamp(), card.processed, card.version)
-    if len(samples) > 1:
-        before, latest = samples[-2:]
-        rests = before.processed == latest.processed == sample.processed  # of a rest its two ends are enough
-        if rests or latest.at - before.at < card.spacing:
-            samples[-1] = sample
-            return
-    samples.append(sample)
-    if len(samples) > MOST_SAMPLES:
-        samples[:-1] = samples[:-1:2]
-        card.spacing = (sample.at - samples[0].at) / len(samples)
-
-
-def add_moment(card: Card, *, now: datetime) -> None:
-    """Add its status to the timeline, where that is another one."""
-    if not was_read(card.job) or (card.timeline and card.timeline[-1].status == card.status):
-        return
-    card.timeline.append(Moment(card.status, now))
-    if len(card.timeline) > MOST_MOMENTS:
-        del card.timeline[1]  # the first one says since when it is known
